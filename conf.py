@@ -1,0 +1,124 @@
+"""Configuration of the book. Sections: project, extensions, sources, MyST and cells, HTML, blog, print."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+# Cells run in a kernel of their own: this is how it finds the companion package of this checkout.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+
+# -- Project -----------------------------------------------------------------------------------
+
+project = "Introduction to LLM"
+author = "LLM Primer contributors"
+copyright = f"2026, {author}"  # noqa: A001 (the name is Sphinx's)
+language = "en"
+version = release = "2026.11"  # EPUB and PDF need one; year and month of the edition
+
+# -- Extensions --------------------------------------------------------------------------------
+
+extensions = [
+    "myst_nb",
+    "ablog",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinx_togglebutton",
+    "sphinx_proof",
+    "sphinx_exercise",
+    "sphinxcontrib.bibtex",
+    "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
+]
+
+# -- Sources -----------------------------------------------------------------------------------
+
+exclude_patterns = [
+    "_build/**",
+    ".venv/**",
+    ".*/**",
+    "_static/**",  # vendored packages bring Markdown files that are not pages
+    "_ext/**",
+    "_templates/**",
+    "benchmarks/**",
+    "llm_primer/**",
+    "tests/**",
+    "README.md",
+    "CONTRIBUTING.md",
+]
+templates_path = ["_templates"]
+nitpicky = True
+numfig = True  # "Fig. 2.3", so that a figure can be cited from any page
+numfig_secnum_depth = 1
+math_numfig = True
+math_eqref_format = "({number})"
+
+# -- MyST and cells ----------------------------------------------------------------------------
+
+myst_enable_extensions = [
+    "attrs_block",
+    "attrs_inline",
+    "colon_fence",
+    "deflist",
+    "dollarmath",
+    "amsmath",
+    "fieldlist",
+    "html_image",
+    "smartquotes",
+    "strikethrough",
+    "substitution",
+    "tasklist",
+]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"  # a cell runs again only when a cell of its page has changed
+nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
+nb_execution_timeout = 60
+nb_execution_raise_on_error = False  # a failing cell is a warning with its page, and -W stops on it
+nb_merge_streams = True
+nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]  # figures stay sharp and follow dark mode
+
+# -- Bibliography ------------------------------------------------------------------------------
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "alpha"
+bibtex_reference_style = "author_year"
+
+# -- HTML --------------------------------------------------------------------------------------
+
+html_theme = "sphinx_book_theme"
+html_title = project
+# Canonical addresses, feeds and the sitemap need the place where the site will stand.
+html_baseurl = (
+    os.environ.get("SITE_URL")
+    or os.environ.get("READTHEDOCS_CANONICAL_URL")
+    or "https://introduction-to-llm.readthedocs.io/en/latest/"
+)
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+html_copy_source = False
+html_theme_options = {
+    "collapse_navbar": True,
+    "navbar_persistent": [],  # otherwise an empty bar with a second search button
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+}
+html_context = {"default_mode": "auto"}  # otherwise every page logs "Got invalid theme mode"
+html_last_updated_fmt = None  # a build date in every page would make every build differ
+
+# -- Blog --------------------------------------------------------------------------------------
+
+blog_title = "Introduction to LLM: the blog"
+blog_baseurl = html_baseurl
+blog_path = "blog"
+blog_authors = {"contributors": ("LLM Primer contributors", None)}
+blog_default_author = "contributors"
+blog_post_pattern = "blog/*/*"
+fontawesome_included = True  # set late by the theme otherwise, and then every build is a full one
+
+# -- Print -------------------------------------------------------------------------------------
+
+latex_engine = "xelatex"
+latex_documents = [("index", "introduction-to-llm.tex", project, author, "manual")]
+latex_table_style = ["booktabs"]
+epub_show_urls = "no"
