@@ -1,0 +1,212 @@
+"""The whole book, built once as strictly as `make html` does, and looked at as its readers would."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parent.parent
+OUTLINE = tomllib.loads((ROOT / "tests" / "outline.toml").read_text(encoding="utf-8"))
+GENERATED = {"genindex.html", "search.html", "404.html"}
+
+
+@cache
+def soup(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "lxml")
+
+
+def heading(path: Path) -> str:
+    """The page's title as a reader sees it, without its number and the link mark."""
+    h1 = BeautifulSoup(str(soup(path).find("h1")), "lxml").h1
+    for extra in h1.select(".headerlink, .section-number"):
+        extra.decompose()
+    return " ".join(h1.get_text().split())
+
+
+def announced_posts() -> list[tuple[str, str]]:
+    """(date, title) of every announced post, oldest first."""
+    posts = [(p["date"], p["title"]) for p in OUTLINE["guide"] + OUTLINE["series"]]
+    posts += [(c["date"], f"Chapter {c['number']} — {c['title']}") for c in OUTLINE["chapter"]]
+    return sorted(posts)
+
+
+def archive(page: Path) -> list[tuple[str, str]]:
+    """(date, title) of the posts that an archive page lists, in its order."""
+    found = []
+    for item in soup(page).select("[data-post]"):
+        title = item.select_one("a").get_text(" ", strip=True)
+        found.append((item.select_one("time")["datetime"], " ".join(title.split())))
+    return found
+
+
+def pages(site: Path) -> list[Path]:
+    return sorted(p for p in site.rglob("*.html") if "_static" not in p.parts)
+
+
+def test_every_post_has_its_announced_title_and_date(site: Path) -> None:
+    listed = archive(site / "blog" / "index.html")
+    assert listed, "the archive lists no post"
+    unknown = set(listed) - set(announced_posts())
+    assert not unknown, f"posts that the calendar does not announce so: {sorted(unknown)}"
+    assert len(listed) == len(set(listed))
+    sources = [p for p in (ROOT / "blog").glob("[0-9]*/*.md")]
+    assert len(listed) == len(sources), "a post is missing from the archive"
+
+
+def test_the_archive_is_newest_first(site: Path) -> None:
+    dates = [date for date, _ in archive(site / "blog" / "index.html")]
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_every_chapter_has_its_announced_title(site: Path) -> None:
+    announced = {(c["volume"], c["number"]): c["title"] for c in OUTLINE["chapter"]}
+    written = 0
+    for page in sorted(site.glob("volumes/[0-9]-*/[0-9][0-9]-*.html")):
+        volume, number = int(page.parent.name[0]), int(page.name[:2])
+        assert heading(page) == announced[volume, number]
+        written += 1
+    assert written == len(list((ROOT / "volumes").glob("[0-9]-*/[0-9][0-9]-*.md"))) > 0
+
+
+def test_every_link_and_anchor_inside_the_site_leads_somewhere(site: Path) -> None:
+    broken = []
+    for page in pages(site):
+        if page.name == "404.html":  # its addresses are absolute: it is served from anywhere
+            continue
+        for tag, attribute in (("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")):
+            for node in soup(page).find_all(tag, attrs={attribute: True}):
+                target = urlsplit(node[attribute])
+                if target.scheme or target.netloc or target.path.startswith("/"):
+                    continue
+                path = (page.parent / unquote(target.path)).resolve() if target.path else page
+                if path.is_dir():
+                    path = path / "index.html"
+                if not path.exists():
+                    broken.append(f"{page.relative_to(site)} -> {node[attribute]}")
+                elif target.fragment and path.suffix == ".html":
+                    name = unquote(target.fragment)
+                    if name != "top" and not soup(path).find(id=name):
+                        broken.append(f"{page.relative_to(site)} -> {node[attribute]} (anchor)")
+    assert not broken, "\n".join(sorted(set(broken)))
+
+
+def test_nothing_is_loaded_from_another_host(site: Path) -> None:
+    foreign = []
+    loads = {
+        "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src",
+        "audio": "src", "embed": "src", "object": "data", "use": "href",
+    }  # fmt: skip
+    for page in pages(site):
+        for tag, attribute in loads.items():
+            for node in soup(page).find_all(tag, attrs={attribute: True}):
+                if urlsplit(node[attribute]).netloc:
+                    foreign.append(f"{page.relative_to(site)}: {node[attribute]}")
+        for node in soup(page).find_all("link", href=True):
+            kinds = set(node.get("rel", []))
+            if kinds & {"stylesheet", "preload", "icon", "prefetch", "preconnect", "dns-prefetch"}:
+                if urlsplit(node["href"]).netloc:
+                    foreign.append(f"{page.relative_to(site)}: {node['href']}")
+    for sheet in site.rglob("*.css"):
+        for url in re.findall(r"url\(\s*['\"]?((?:https?:)?//[^'\")]+)", sheet.read_text()):
+            foreign.append(f"{sheet.relative_to(site)}: {url}")
+    assert not foreign, "\n".join(sorted(set(foreign)))
+
+
+def test_every_page_has_one_title_a_language_and_a_description(site: Path) -> None:
+    faults = []
+    for page in pages(site):
+        name = str(page.relative_to(site))
+        document = soup(page)
+        if len(document.find_all("h1")) != 1:
+            faults.append(f"{name}: {len(document.find_all('h1'))} h1")
+        if document.html.get("lang") != "en":
+            faults.append(f"{name}: no language")
+        if not document.title or not document.title.get_text(strip=True):
+            faults.append(f"{name}: no title")
+        if name.startswith(("volumes/", "blog/20")) and not document.find(
+            "meta", attrs={"name": "description"}
+        ):
+            faults.append(f"{name}: no description")
+    assert not faults, "\n".join(faults)
+
+
+def test_ids_are_unique_and_images_have_alternative_text(site: Path) -> None:
+    faults = []
+    for page in pages(site):
+        ids = [node["id"] for node in soup(page).find_all(id=True)]
+        for twice in sorted({i for i in ids if ids.count(i) > 1}):
+            faults.append(f"{page.relative_to(site)}: id {twice} twice")
+        for image in soup(page).select("main img, article img"):
+            if not image.get("alt"):
+                faults.append(f"{page.relative_to(site)}: image without alt: {image.get('src')}")
+    assert not faults, "\n".join(faults)
+
+
+def test_a_chapter_and_its_post_know_each_other(site: Path) -> None:
+    for chapter in sorted(site.glob("volumes/[0-9]-*/[0-9][0-9]-*.html")):
+        posts = [
+            (chapter.parent / unquote(urlsplit(a["href"]).path)).resolve()
+            for a in soup(chapter).select("article a[href*='blog/20']")
+        ]
+        title = f"Chapter {int(chapter.name[:2])} — {heading(chapter)}"
+        post = next((p for p in posts if heading(p) == title), None)
+        assert post, f"{chapter.name} does not show its post"
+        back = [
+            (post.parent / unquote(urlsplit(a["href"]).path)).resolve()
+            for a in soup(post).select("article a[href]")
+            if "volumes/" in a["href"]
+        ]
+        assert chapter.resolve() in back, f"{post.name} does not lead to its chapter"
+
+
+def test_the_sidebar_of_a_volume_lists_its_chapters_and_marks_the_page(site: Path) -> None:
+    for chapter in sorted(site.glob("volumes/[0-9]-*/[0-9][0-9]-*.html")):
+        sidebar = soup(chapter).select_one(".bd-sidebar-primary")
+        links = {
+            (chapter.parent / unquote(urlsplit(a["href"]).path)).resolve()
+            for a in sidebar.select("a[href]")
+            if urlsplit(a["href"]).path
+        }
+        for sibling in chapter.parent.glob("[0-9][0-9]-*.html"):
+            assert sibling == chapter or sibling.resolve() in links
+        assert len(sidebar.select("[aria-current=page]")) == 1
+
+
+def test_every_exercise_has_a_solution() -> None:
+    for chapter in sorted((ROOT / "volumes").glob("*/[0-9][0-9]-*.md")):
+        text = chapter.read_text(encoding="utf-8")
+        exercises = re.findall(r"\{exercise(?:-start)?\}.*?\n:label: (\S+)", text)
+        solved = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
+        open_ended = re.findall(r"\{exercise(?:-start)?\} \(open\).*?\n:label: (\S+)", text)
+        assert len(exercises) >= 7, f"{chapter.name} has {len(exercises)} exercises"
+        unsolved = set(exercises) - set(solved) - set(open_ended)
+        assert not unsolved, f"{chapter.name}: without a solution: {sorted(unsolved)}"
+
+
+def test_labels_do_not_share_a_name_with_a_file() -> None:
+    """ABlog makes each post's file name a label; a second one of that name would shadow it."""
+    names = {p.stem for top in ("volumes", "blog", "reference") for p in (ROOT / top).rglob("*.md")}
+    for top in ("volumes", "blog", "reference"):
+        for page in (ROOT / top).rglob("*.md"):
+            labels = re.findall(r"^\(([^)\s]+)\)=", page.read_text(encoding="utf-8"), re.M)
+            assert not names & set(labels), f"{page}: {names & set(labels)}"
+
+
+def test_the_glossary_is_in_order() -> None:
+    text = (ROOT / "reference" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"(?m)^(?!:)(\S.*)\n  \S", text.split(":::{glossary}")[1])
+    assert terms == sorted(terms, key=str.lower)
+
+
+@pytest.mark.parametrize("kind", ["volumes", "blog", "reference"])
+def test_the_pages_do_not_quote_the_workshop(kind: str) -> None:
+    """Nothing that was only meant for the authors stays behind in the text."""
+    for page in (ROOT / kind).rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"\b(TODO|FIXME|TBD|lorem ipsum|coming soon)\b", text, re.I), page
