@@ -1,0 +1,65 @@
+"""What the file names say: which pages are volumes, which are chapters, and their numbers.
+
+Not an extension but the vocabulary that several of them share. A volume is
+``volumes/<number>-<slug>/index``, its chapters are ``volumes/<number>-<slug>/NN-<slug>``; nothing
+else has to be declared anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sphinx import addnodes
+
+if TYPE_CHECKING:
+    from sphinx.environment import BuildEnvironment
+
+SERIES_PAGE = "volumes/index"
+_VOLUME = re.compile(r"volumes/(?P<number>\d+)-[^/]+/index")
+_CHAPTER = re.compile(r"(?P<folder>volumes/\d+-[^/]+)/(?P<number>\d\d)-[^/]+")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One toctree of a volume: its caption, if it has one, and its chapters in order."""
+
+    caption: str
+    chapters: tuple[str, ...]
+
+
+def chapter_number(docname: str) -> int | None:
+    """The chapter number in a page's file name; None if the page is not a chapter."""
+    match = _CHAPTER.fullmatch(docname)
+    return int(match["number"]) if match else None
+
+
+def volume_of(docname: str) -> str | None:
+    """The index page of the volume that a page belongs to, or is."""
+    if _VOLUME.fullmatch(docname):
+        return docname
+    match = _CHAPTER.fullmatch(docname)
+    return f"{match['folder']}/index" if match else None
+
+
+def volumes(env: BuildEnvironment) -> list[str]:
+    """The index pages of all volumes of this build, by number."""
+    found = ((match, name) for name in env.all_docs if (match := _VOLUME.fullmatch(name)))
+    return [name for _, name in sorted((int(match["number"]), name) for match, name in found)]
+
+
+def parts(env: BuildEnvironment, volume: str) -> list[Part]:
+    """The chapters of a volume in reading order, in the parts that its toctrees make."""
+    result = []
+    for toctree in env.tocs[volume].findall(addnodes.toctree):
+        names = (name for _, name in toctree["entries"])
+        chapters = tuple(n for n in names if chapter_number(n) is not None and n in env.titles)
+        if chapters:
+            result.append(Part(toctree.get("caption") or "", chapters))
+    return result
+
+
+def title(env: BuildEnvironment, docname: str) -> str:
+    """The title of a page as plain text."""
+    return env.titles[docname].astext()
