@@ -238,7 +238,7 @@ def generate_many(
     use_cache: bool = True,
     **settings: Any,
 ) -> list[list[int]]:
-    """Writes n continuations of one prompt, written side by side: much faster than one after another.
+    """Writes n continuations of one prompt side by side, much faster than one after another.
 
     Arguments as for `generate`. A text that has ended waits for the others, so all random numbers
     are drawn as if it went on.

@@ -19,6 +19,10 @@ MATRICES = hnp.arrays(
 )
 
 
+def small_model():
+    return Transformer(TransformerConfig(vocab_size=40, context=16, width=32, layers=2, heads=2))
+
+
 @settings(deadline=None)
 @given(MATRICES, st.integers(2, 8), st.sampled_from([None, 1, 3, 4, 32]), st.booleans())
 def test_no_weight_moves_by_more_than_half_a_step(w, bits, group, per_column):
@@ -91,9 +95,7 @@ def test_int8_agrees_with_torch(require_torch):
 
 def test_a_whole_model_loses_more_with_fewer_bits():
     def loss_of_precision(bits, group):
-        model = Transformer(
-            TransformerConfig(vocab_size=40, context=16, width=32, layers=2, heads=2)
-        )
+        model = small_model()
         before = model.logits(np.arange(10))
         report = q.quantize_model(model, bits, group)
         assert len(report.names) == 2 * 7
@@ -118,9 +120,7 @@ def test_a_whole_model_loses_more_with_fewer_bits():
         lambda: q.quantize(np.array([[np.inf]])),
         lambda: q.pack_int4(np.array([1])),
         lambda: q.pack_int4(np.array([8, 0])),
-        lambda: q.quantize_model(
-            Transformer(TransformerConfig(width=8, heads=1, layers=1)), targets=("w9",)
-        ),
+        lambda: q.quantize_model(small_model(), targets=("w9",)),
     ],
 )
 def test_what_makes_no_sense_is_refused(make):
