@@ -417,7 +417,9 @@ class ShowViews(SphinxPostTransform):
             end.append(self.told_in(view.told_in))
         if view.place and self.is_html:
             end.append(self.neighbours(view.place))
-        section[1:1] = top
+        # Below the title and the post's date, which post_info.py puts there.
+        below = 2 if len(section) > 1 and section[1].tagname == "post_info" else 1
+        section[below:below] = top
         section.extend(end)
 
     # The pieces
