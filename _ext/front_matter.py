@@ -33,7 +33,9 @@ def parse(text: str) -> FrontMatter:
     """Read the front matter at the start of `text`; never raises."""
     rows = text.splitlines()
     if not rows or rows[0].rstrip() != "---":
-        return FrontMatter(error="there is no front matter")
+        return FrontMatter(
+            error="there is no front matter: begin with ---, `key: value` lines, ---"
+        )
     end = next((i for i, row in enumerate(rows[1:], 1) if row.rstrip() in ("---", "...")), None)
     if end is None:
         return FrontMatter(error="the front matter has no closing ---")

@@ -17,7 +17,6 @@ from typing import Any
 import front_matter
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.errors import ConfigError
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -36,12 +35,8 @@ class HeldBack:
 def today() -> dt.date:
     """The day that decides which posts are due."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if not epoch:
-        return dt.datetime.now(dt.UTC).date()
-    try:
-        return dt.datetime.fromtimestamp(int(epoch), dt.UTC).date()
-    except (ValueError, OverflowError, OSError):
-        raise ConfigError(f"SOURCE_DATE_EPOCH={epoch!r} is not a number of seconds") from None
+    now = dt.datetime.fromtimestamp(int(epoch), dt.UTC) if epoch else dt.datetime.now(dt.UTC)
+    return now.date()
 
 
 def posts(app: Sphinx) -> list[HeldBack]:
@@ -97,12 +92,14 @@ def hold(
 
 
 def take_away(app: Sphinx, exception: Exception | None) -> None:
-    """Delete the page of a post that an earlier build published."""
+    """Delete the page and the source of a post that an earlier build published."""
     output_path = getattr(app.builder, "get_output_path", None)
     if exception or output_path is None:
         return
     for post in posts(app):
-        Path(output_path(post.docname)).unlink(missing_ok=True)
+        page = Path(output_path(post.docname))
+        for file in [page, *Path(app.outdir, "_sources").glob(f"{post.docname}.*")]:
+            file.unlink(missing_ok=True)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -216,9 +216,11 @@ def read_source(app: Sphinx, docname: str, content: list[str]) -> None:
     app.env.metadata[docname]["orphan"] = ""
     found = front_matter.parse(content[0])
     if found.error:
-        notes.problem(docname, found.error_line, f"{found.error}; {EXAMPLE}")
+        notes.problem(docname, found.error_line, found.error)
         if found.length:
             content[0] = front_matter.replace(content[0], found, {"orphan": True})
+        elif content[0].startswith("---"):
+            content[0] = content[0][3:]  # a rule at the top of a page would be a second warning
         return
     post = _Reader(app, docname, found).post()
     if post:
