@@ -50,10 +50,11 @@ def numbered_chapters(env: BuildEnvironment) -> Iterator[tuple[str, int]]:
                 yield name, number
 
 
-def restore_sphinx_numbers(app: Sphinx, env: BuildEnvironment) -> None:
+def restore_sphinx_numbers(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Hand Sphinx its own numbers back, so that it finds them unchanged if they are."""
     if hasattr(env, "chapter_numbers_undo"):
         env.toc_secnumbers, env.toc_fignumbers = env.chapter_numbers_undo
+    return []
 
 
 def number_by_file_name(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -100,8 +101,8 @@ def _count_again(numbers: dict[str, Number], chapter: int) -> dict[str, Number]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect around Sphinx's own numbering, which runs at priority 500."""
-    app.connect("env-updated", restore_sphinx_numbers, priority=100)
-    app.connect("env-updated", number_by_file_name, priority=600)
+    app.connect("env-get-updated", restore_sphinx_numbers, priority=100)
+    app.connect("env-get-updated", number_by_file_name, priority=600)
     return {
         "version": "1.0",
         "env_version": 1,

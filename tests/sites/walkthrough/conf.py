@@ -5,7 +5,7 @@ ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "_ext"))
 
 project = "Tiny"
-author = "Somebody"
+author = copyright = "Somebody"
 version = "1"
 extensions = [
     "myst_parser",
@@ -15,8 +15,7 @@ extensions = [
     "walkthrough",
     "volume_sidebar",
     "chapter_numbers",
-    "asides",
-    "lab",
+    "sphinx_exercise",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 numfig = True
