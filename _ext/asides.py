@@ -54,26 +54,39 @@ def depart_html(self: Any, node: PlainEnglish) -> None:
     self.body.append("</aside>\n")
 
 
-def visit_other(self: Any, node: PlainEnglish) -> None:
-    """Outside HTML it is an ordinary admonition with a title."""
+def visit_latex(self: Any, node: nodes.Element) -> None:
+    """In print: a light box with a bold heading, which references can lead to."""
+    self.body.extend(self.hypertarget(identifier) for identifier in node["ids"])
     self.visit_admonition(node)
 
 
-def depart_other(self: Any, node: PlainEnglish) -> None:
+def visit_text(self: Any, node: nodes.Element) -> None:
+    """In text: the heading, then paragraphs, which Sphinx runs together if they lie in the box."""
+    node[1:] = [nodes.container("", *node.children[1:])]
+    self.visit_admonition(node)
+
+
+def visit_other(self: Any, node: nodes.Element) -> None:
+    """In the remaining formats it is an ordinary admonition with a title."""
+    self.visit_admonition(node)
+
+
+def depart_other(self: Any, node: nodes.Element) -> None:
     """Close the admonition."""
     self.depart_admonition(node)
 
 
+# How an admonition with a title of its own is written outside HTML; `lab` uses it too.
+OUTSIDE_HTML: dict[str, Any] = {
+    "latex": (visit_latex, depart_other),
+    "text": (visit_text, depart_other),
+    "man": (visit_other, depart_other),
+    "texinfo": (visit_other, depart_other),
+}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the node and its directive."""
-    other: Any = (visit_other, depart_other)
-    app.add_node(
-        PlainEnglish,
-        html=(visit_html, depart_html),
-        latex=other,
-        text=other,
-        man=other,
-        texinfo=other,
-    )
+    app.add_node(PlainEnglish, html=(visit_html, depart_html), **OUTSIDE_HTML)
     app.add_directive("plain-english", PlainEnglishDirective)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

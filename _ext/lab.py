@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from asides import OUTSIDE_HTML
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
@@ -73,26 +74,8 @@ def depart_html(self: Any, node: Lab) -> None:
     self.body.append("</div>\n")
 
 
-def visit_other(self: Any, node: Lab) -> None:
-    """Outside HTML it is an ordinary admonition with a title."""
-    self.visit_admonition(node)
-
-
-def depart_other(self: Any, node: Lab) -> None:
-    """Close the admonition."""
-    self.depart_admonition(node)
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the node and its directive."""
-    other: Any = (visit_other, depart_other)
-    app.add_node(
-        Lab,
-        html=(visit_html, depart_html),
-        latex=other,
-        text=other,
-        man=other,
-        texinfo=other,
-    )
+    app.add_node(Lab, html=(visit_html, depart_html), **OUTSIDE_HTML)
     app.add_directive("lab", LabDirective)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
