@@ -84,7 +84,8 @@ def quantize(
     padded = padded.reshape(groups, size, d_out)
     largest = 2 ** (bits - 1) - 1
     peak = np.abs(padded).max(axis=1 if per_column else (1, 2), keepdims=True)
-    scales = np.where(peak == 0, 1, peak / largest).astype(np.float32)
+    # Never 0: a group of zeros, or of numbers too small for a float32 of full precision, becomes 0.
+    scales = np.maximum(peak / largest, np.finfo(np.float32).tiny).astype(np.float32)
     codes = np.clip(np.rint(padded / scales), -largest, largest).astype(np.int8)
     return Quantized(codes, scales, bits, (d_in, d_out))
 
