@@ -29,20 +29,32 @@ extensions = [
     "sphinx_exercise",
     "sphinxcontrib.bibtex",
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
+    # Our own, in _ext/: one file, one purpose.
+    "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take
+    "held_back",  # drafts and posts dated after today never enter the build
+    "ablog_mends",  # ABlog made safe for -j and right on incremental builds
+    "feeds",  # Atom feeds for the blog, each category and each tag
+    "post_info",  # date, update, reading time, authors, category, tags under a post's title
+    "chapter_numbers",  # a chapter's number is its file's, also in a volume in parts
+    "walkthrough",  # ties posts and chapters; {chapters}, {series}
+    "volume_sidebar",  # navigation rendered once per volume
+    "asides",  # {plain-english}
+    "lab",  # {lab}
 ]
 
 # -- Sources -----------------------------------------------------------------------------------
 
+# Folders without "/**": a pattern that matched the files below .venv would also keep the style sheets
+# of the packages installed there out of the site.
 exclude_patterns = [
-    "_build/**",
-    ".venv/**",
-    ".*/**",
-    "_static/**",  # vendored packages bring Markdown files that are not pages
-    "_ext/**",
-    "_templates/**",
-    "benchmarks/**",
-    "llm_primer/**",
-    "tests/**",
+    ".*",
+    "_build",
+    "_ext",
+    "_static",
+    "_templates",
+    "benchmarks",
+    "llm_primer",
+    "tests",
     "README.md",
     "CONTRIBUTING.md",
 ]
@@ -97,11 +109,14 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_copy_source = False
 html_theme_options = {
-    "collapse_navbar": True,
     "navbar_persistent": [],  # otherwise an empty bar with a second search button
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
+}
+html_sidebars = {
+    # One pattern for every page: the sidebar itself knows whether it stands in a volume or the blog.
+    "**": ["navbar-logo.html", "search-button-field.html", "volume-sidebar.html"],
 }
 html_context = {"default_mode": "auto"}  # otherwise every page logs "Got invalid theme mode"
 html_last_updated_fmt = None  # a build date in every page would make every build differ
@@ -109,12 +124,19 @@ html_last_updated_fmt = None  # a build date in every page would make every buil
 # -- Blog --------------------------------------------------------------------------------------
 
 blog_title = "Introduction to LLM: the blog"
-blog_baseurl = html_baseurl
-blog_path = "blog"
+blog_baseurl = html_baseurl  # ABlog's references in LaTeX need absolute addresses
+blog_path = "blog"  # the archive is blog/index.html, never blog.html beside it
+blog_post_pattern = "blog/[0-9]*/*.md"  # posts lie in their year's folder; figures are not posts
 blog_authors = {"contributors": ("LLM Primer contributors", None)}
 blog_default_author = "contributors"
-blog_post_pattern = "blog/*/*"
+blog_feed_templates = {}  # ABlog writes no feed: `feeds` does, and they validate
+# Names all feed ids. It never changes, even if the site moves: readers would get every post again.
+feeds_authority = "introduction-to-llm.readthedocs.io,2026"
+post_date_format = "%Y-%m-%d"  # what ABlog parses; readers see "February 18, 2026" (post_info)
+post_date_format_short = "%Y-%m-%d"  # no month names, which follow the machine's locale
+post_show_prev_next = False  # ABlog's cross the series; those of `walkthrough` stay inside one
 fontawesome_included = True  # set late by the theme otherwise, and then every build is a full one
+skip_injecting_base_ablog_templates = True  # its page.html adds empty boxes to every page
 
 # -- Print -------------------------------------------------------------------------------------
 
