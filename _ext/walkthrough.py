@@ -217,9 +217,10 @@ class Ties:
 
     def check_chapters(self) -> None:
         """Warn of chapters that have no post, in the volumes that are in the build."""
-        # Posts whose front matter is wrong are not among the posts; their mistake is reported.
-        named = {str(meta.get("chapter")) for meta in self.env.metadata.values()}
-        named |= {str(post.chapter) for post in held_back.posts(self.app)}
+        readable = {post.docname for post in self.posts}
+        if readable < set(front_matter.post_files(self.app)) & self.env.all_docs.keys():
+            return  # a post cannot be read: it may be the one, and its mistake is reported
+        named = self.post_of.keys() | {post.chapter for post in held_back.posts(self.app)}
         for name in sorted(self.env.all_docs):
             if library.chapter_number(name) is None or library.volume_of(name) not in self.volumes:
                 continue

@@ -166,6 +166,14 @@ def test_each_mistake_is_a_warning_with_file_and_line(tmp_path):
     )
 
 
+def test_a_post_that_cannot_be_read_is_one_mistake_not_two(tmp_path):
+    site = TinySite("walkthrough", tmp_path)
+    site.edit("blog/2026/post-one.md", "2026-02-18", "yesterday")
+    build = site.build()
+    assert build.code == 1
+    assert ["post-one.md:2" in row for row in build.warnings if "WARNING" in row] == [True]
+
+
 def test_held_back_posts_are_not_missed_and_not_shown(tmp_path):
     site = TinySite("walkthrough", tmp_path)
     site.edit("blog/2026/second-index.md", "tags:", "draft: true\ntags:")
