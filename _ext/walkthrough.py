@@ -118,6 +118,9 @@ class Ties:
         self.app, self.env = app, env
         self.posts = [post for post in posts(env).values() if post.docname in env.titles]
         self.volumes = library.volumes(env)
+        # A post that cannot be read may be the one that would be missed: its mistake is reported.
+        files = front_matter.post_files(app).keys() & env.all_docs.keys()
+        self.complete = files <= {post.docname for post in self.posts}
         self.post_of = self._posts_of_chapters()
         self.index_of = self._indexes()
         self.series = self._series()
@@ -187,9 +190,10 @@ class Ties:
                 self.warn(post, "part", "a part of no series: the post names none")
             elif post.series:
                 result.setdefault(post.series, []).append(post)
-        for name in sorted(result.keys() - set(self.volumes)):
+        for name in sorted({post.series for post in self.posts if post.series}):
             result[name] = self._ordered(name, result[name])
-        for name in sorted(result.keys() - self.index_of.keys() - self._held_back_indexes()):
+        indexed = self.index_of.keys() | self._held_back_indexes()
+        for name in sorted(result.keys() - indexed if self.complete else ()):
             first = result[name][0]
             message = f"series {name} has no index: no post says series_index: {name}"
             self.warn(first, "series" if first.series else "chapter", message)
@@ -217,9 +221,8 @@ class Ties:
 
     def check_chapters(self) -> None:
         """Warn of chapters that have no post, in the volumes that are in the build."""
-        readable = {post.docname for post in self.posts}
-        if readable < set(front_matter.post_files(self.app)) & self.env.all_docs.keys():
-            return  # a post cannot be read: it may be the one, and its mistake is reported
+        if not self.complete:
+            return
         named = self.post_of.keys() | {post.chapter for post in held_back.posts(self.app)}
         for name in sorted(self.env.all_docs):
             if library.chapter_number(name) is None or library.volume_of(name) not in self.volumes:
@@ -362,7 +365,7 @@ class ListDirective(SphinxDirective):
         name = self.arguments[0].strip("/") if self.arguments else ""
         mine = wanted.setdefault(self.env.docname, [])
         mine.append((self.name, name, self.lineno))
-        return [ListPlaceholder(position=len(mine) - 1)]
+        return [ListPlaceholder(page=self.env.docname, position=len(mine) - 1)]
 
 
 def forget_lists(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -390,17 +393,17 @@ class ShowViews(SphinxPostTransform):
         inner = list(self.document.findall(addnodes.start_of_file))
         # ABlog resolves excerpts in the name of the page that shows them: those are not the page.
         if self.document.get("source") == str(self.env.doc2path(self.env.docname)) or inner:
-            self.show(views.get(self.env.docname, View()), self.document)
+            self.show(self.env.docname, views, self.document)
         for page in inner:
-            self.show(views.get(page["docname"], View()), page)
+            self.show(page["docname"], views, page)
         for node in list(self.document.findall(ListPlaceholder)):
             node.replace_self([])
 
-    def show(self, view: View, page: nodes.Element) -> None:
+    def show(self, name: str, views: dict[str, View], page: nodes.Element) -> None:
         """Write one page's view into it."""
-        placeholders = [n for n in page.findall(ListPlaceholder) if _page_of(n) is page]
-        for node in placeholders:
-            if node["position"] < len(view.lists):
+        view = views.get(name, View())
+        for node in list(page.findall(ListPlaceholder)):
+            if node["page"] == name and node["position"] < len(view.lists):
                 node.replace_self(list(self.rows(*view.lists[node["position"]])))
         section = next((child for child in page.children if isinstance(child, nodes.section)), None)
         if section is None:
@@ -433,7 +436,7 @@ class ShowViews(SphinxPostTransform):
 
     def card(self, heading: str, chapters: list[Chapter]) -> nodes.Element:
         """Chapters of the book, each with its volume, number and one sentence."""
-        box = Box("", tag="aside", label=heading, classes=["book-card", "not-in-feed"])
+        box = Box("", label=heading, classes=["book-card", "not-in-feed"])
         box += nodes.paragraph("", heading, classes=["book-card-heading"])
         for chapter in chapters:
             where = f"{chapter.volume} · Chapter {chapter.number}".removeprefix(" · ")
@@ -451,7 +454,7 @@ class ShowViews(SphinxPostTransform):
 
     def told_in(self, groups: tuple[tuple[str, tuple[Link, ...]], ...]) -> nodes.Element:
         """The posts that point to this chapter."""
-        box = Box("", tag="aside", label="In the blog", classes=["chapter-told-in"])
+        box = Box("", label="In the blog", classes=["chapter-told-in"])
         for category, links in groups:
             heading = f"In the blog: {category}" if category else "In the blog"
             box += nodes.paragraph("", heading, classes=["chapter-told-in-heading"])
@@ -541,16 +544,11 @@ class ShowViews(SphinxPostTransform):
         return nodes.reference("", text, refuri=address)
 
 
-def _page_of(node: nodes.Element) -> nodes.Element:
-    """The page that a node belongs to, also where pages are put together for print."""
-    while not isinstance(node, (nodes.document, addnodes.start_of_file)):
-        node = node.parent
-    return node
-
-
 def visit_box(self: Any, node: Box) -> None:
     """Open the block."""
     attributes = {"aria-label": node["label"]} if node.get("label") else {}
+    if node.get("tag") != "nav" and attributes:
+        attributes["role"] = "group"  # not an <aside>: that is a landmark, and misplaced in <main>
     if node.get("tag") == "nav":
         attributes["data-pagefind-ignore"] = "all"  # other pages' titles are not this page's text
     self.body.append(self.starttag(node, node.get("tag", "div"), **attributes))

@@ -207,7 +207,8 @@ def test_incremental_builds_equal_fresh_ones(tmp_path):
     site.edit("volumes/1-first/02-two.md", "# Chapter about Two", "# Chapter about Twice")
     check("a chapter's title")
     site.edit("volumes/1-first/02-two.md", "What chapter two", "Whatever chapter two")
-    check("a chapter's description")
+    site.build("-j", "2")
+    check("a chapter's description, read in parallel")
     site.edit("volumes/1-first/index.md", "# Volume I", "# Book I")
     check("a volume's title")
     site.edit("blog/2026/post-two.md", "2026-02-20", "2026-02-22")
@@ -238,6 +239,7 @@ def test_print_says_the_post_with_its_public_address(tmp_path):
     tex = next(site.out.glob("*.tex")).read_text(encoding="utf-8")
     assert r"Walkthrough: \sphinxhref{https://book.example/blog/2026/post-one.html}" in tex
     assert "In the blog" not in tex
+    assert "What chapter three is about." in tex  # the volume's list of chapters
 
 
 def test_text_and_epub_have_the_ties(tmp_path):
