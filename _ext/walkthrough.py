@@ -8,7 +8,7 @@ What an author writes, in the front matter of a post and nowhere else:
 ``read_in_book: [<chapter>, ...]``
     These chapters tell the post's story in full.
 ``series: guide-2024`` and ``part: "1.1"``
-    The post's place in a series that has no volume. The index post needs no part: it comes first.
+    The post's place in a series that has no volume. The index post needs neither: it comes first.
 ``series_index: guide-2024`` or ``series_index: volumes/1-how-generative-ai-works/index``
     The post is the index of this series, or of this volume's walkthrough.
 
@@ -185,13 +185,16 @@ class Ties:
         result: dict[str, list[Post]] = {}
         for name in sorted(self.post_of):
             result.setdefault(library.volume_of(name) or "", []).append(self.post_of[name])
+        named: dict[str, list[Post]] = {}
         for post in self.posts:
-            if post.part and not post.series:
+            # The index of a series is its first post; that of a volume stands beside the chapters.
+            own = post.series_index if self.index_of.get(post.series_index or "") is post else None
+            series = post.series or (own if own not in self.volumes else None)
+            if series:
+                named.setdefault(series, []).append(post)
+            elif post.part:
                 self.warn(post, "part", "a part of no series: the post names none")
-            elif post.series:
-                result.setdefault(post.series, []).append(post)
-        for name in sorted({post.series for post in self.posts if post.series}):
-            result[name] = self._ordered(name, result[name])
+        result |= {name: self._ordered(name, members) for name, members in named.items()}
         indexed = self.index_of.keys() | self._held_back_indexes()
         for name in sorted(result.keys() - indexed if self.complete else ()):
             first = result[name][0]
