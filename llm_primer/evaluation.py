@@ -62,8 +62,8 @@ def bootstrap(
 
     The sample stands for the population: rows are drawn from it with replacement, as many as it
     has, and the statistic is computed again, many times over. The interval holds the middle
-    ``level`` of the results (the percentile method). To compare two models on the same stories pass both as
-    columns, and a statistic of their difference.
+    ``level`` of the results (the percentile method). To compare two models on the same stories pass
+    both as columns, and a statistic of their difference.
 
     Args:
         sample: (n,) or (n, columns); rows are what was drawn independently, such as stories, and
