@@ -93,7 +93,7 @@ class Tensor:
             parents: the inputs.
             rule: takes the gradient of the loss with respect to the output (an array of its shape)
                 and returns one gradient per parent, in order: an array of the parent's shape, a
-                `Part`, or None where the parent needs none. It must not write into what it is given.
+                `Part`, or None where the parent needs none. It must not write into its argument.
         """
         out = Tensor(data)
         if grad_enabled() and any(parent.requires_grad for parent in parents):
@@ -117,7 +117,7 @@ class Tensor:
         if grad is None:
             if self.data.size != 1:
                 raise PrimerError(
-                    f"backward needs a single number or a gradient; this tensor has shape {self.shape}."
+                    f"backward needs one number or a gradient; this tensor has shape {self.shape}."
                 )
             grad = np.ones_like(self.data)
         arrived: dict[int, Array] = {id(self): grad}
@@ -136,8 +136,10 @@ class Tensor:
                 key = id(parent)
                 if isinstance(part, Part):
                     if key not in owned:
-                        before = arrived.get(key)
-                        arrived[key] = np.zeros_like(parent.data) if before is None else before.copy()
+                        whole = np.zeros_like(parent.data)
+                        if key in arrived:
+                            whole += arrived[key]
+                        arrived[key] = whole
                         owned.add(key)
                     arrived[key][part.index] += part.values
                 elif key not in arrived:
@@ -169,7 +171,7 @@ class Tensor:
         else:
             self.grad += grad  # in place: `grad` may be a view into an optimizer's flat buffer
 
-    # --- Arithmetic, with NumPy's broadcasting -----------------------------------------------------
+    # --- Arithmetic, with NumPy's broadcasting --------------------------------------------------
 
     def __add__(self, other: Any) -> Tensor:
         b = as_tensor(other, self.data.dtype)
@@ -230,10 +232,10 @@ class Tensor:
             ),
         )
 
-    # --- Functions of one number, applied to every element ------------------------------------------
+    # --- Functions of one number, applied to every element --------------------------------------
 
     def exp(self) -> Tensor:
-        """e to the power of each element."""
+        """The exponential e^x of each element."""
         y = np.exp(self.data)
         return Tensor.from_op(y, (self,), lambda g: (g * y,))
 
@@ -256,7 +258,7 @@ class Tensor:
         positive = self.data > 0
         return Tensor.from_op(self.data * positive, (self,), lambda g: (g * positive,))
 
-    # --- Sums, and changes of shape -----------------------------------------------------------------
+    # --- Sums, and changes of shape -------------------------------------------------------------
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum over ``axis`` (all axes by default)."""
@@ -297,7 +299,7 @@ class Tensor:
             raise PrimerError("A tensor takes integers and slices as its index.")
         return Tensor.from_op(self.data[index], (self,), lambda g: (Part(index, g),))
 
-    # --- Looking at it ------------------------------------------------------------------------------
+    # --- Looking at it --------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -376,7 +378,10 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 
 def numerical_gradient(
-    f: Callable[[Array], float], x: Array, step: float = 1e-6, indices: Sequence[tuple] | None = None
+    f: Callable[[Array], float],
+    x: Array,
+    step: float = 1e-6,
+    indices: Sequence[tuple] | None = None,
 ) -> Array:
     """df/dx by central differences, (f(x + h) - f(x - h)) / 2h, one element at a time.
 

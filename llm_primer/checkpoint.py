@@ -1,9 +1,9 @@
 """Saving arrays so that a crash never costs more than the last interval.
 
-A file is written beside its goal under another name, forced to the disk, and then renamed. Renaming
-is atomic on POSIX file systems and on Windows: whoever opens the file finds the old one whole or the
-new one whole, never half of one. The format is safetensors, a JSON header followed by raw numbers,
-which unlike Python's pickle cannot hold code.
+A file is written beside its goal under another name, forced to the disk, and then renamed.
+Renaming is atomic on POSIX file systems and on Windows: whoever opens the file finds the old one
+whole or the new one whole, never half of one. The format is safetensors, a JSON header followed by
+raw numbers, which unlike Python's pickle cannot hold code.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ class FeedForwardLM(Module):
         self.embed = Embedding(config.vocab_size, config.width, rng, std=1.0)
         self.hidden = Linear(joined, config.hidden, rng)
         self.out = Linear(config.hidden, config.vocab_size, rng)
-        self.direct = (
-            Linear(joined, config.vocab_size, rng, bias=False) if config.direct else None
-        )
+        self.direct = Linear(joined, config.vocab_size, rng, bias=False) if config.direct else None
 
     def windows(self, ids: Array) -> Array:
         """For every position of ids (B, T) the last ``window`` tokens up to it: (B, T, window)."""

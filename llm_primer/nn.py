@@ -17,7 +17,7 @@ import numpy as np
 from llm_primer.autograd import Array, Tensor, sigmoid
 from llm_primer.errors import PrimerError
 
-# --- Softmax and the loss --------------------------------------------------------------------------
+# --- Softmax and the loss -----------------------------------------------------------------------
 
 
 def softmax_array(x: Array, axis: int = -1) -> Array:
@@ -46,15 +46,13 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """ln softmax(x) along ``axis``. The gradient is g - softmax(x) Σ g."""
+    """The logarithm ln softmax(x) along ``axis``. The gradient is g - softmax(x) Σ g."""
     y = log_softmax_array(x.data, axis)
-    return Tensor.from_op(
-        y, (x,), lambda g: (g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
-    )
+    return Tensor.from_op(y, (x,), lambda g: (g - np.exp(y) * g.sum(axis=axis, keepdims=True),))
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
-    """ln σ(x) = -ln(1 + e^-x) of every element; no x overflows. The gradient is g σ(-x)."""
+    """The value ln σ(x) = -ln(1 + e^-x) of each element, safe for any x; gradient g σ(-x)."""
     return Tensor.from_op(
         -np.logaddexp(np.zeros_like(x.data), -x.data), (x,), lambda g: (g * sigmoid(-x.data),)
     )
@@ -80,7 +78,9 @@ def token_log_probs(logits: Tensor, targets: Array) -> Tensor:
         )
     width = logits.shape[-1]
     if targets.size and int(targets.max()) >= width:
-        raise PrimerError(f"Target {int(targets.max())} is outside the vocabulary of {width} tokens.")
+        raise PrimerError(
+            f"Target {int(targets.max())} is outside the vocabulary of {width} tokens."
+        )
     flat = targets.reshape(-1)
     rows, counted = np.arange(flat.size), flat >= 0
     columns = np.where(counted, flat, 0)
@@ -116,11 +116,11 @@ def cross_entropy(logits: Tensor, targets: Array) -> Tensor:
     return token_log_probs(logits, targets).sum() * (-1.0 / counted)
 
 
-# --- Linear maps, embeddings, normalization ----------------------------------------------------------
+# --- Linear maps, embeddings, normalization -----------------------------------------------------
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W + b: (..., d_in) by (d_in, d_out) gives (..., d_out).
+    """The linear map x W + b: (..., d_in) by (d_in, d_out) gives (..., d_out).
 
     All leading axes are laid end to end, so that forward and backward are one big matrix product
     each, which is what makes processors fast.
@@ -166,9 +166,10 @@ def embedding(table: Tensor, ids: Array) -> Tensor:
 
 
 def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) ⊙ γ + β along the last axis (Ba et al., arXiv:1607.06450).
+    """Layer normalization, (x - mean) / sqrt(variance + eps) ⊙ γ + β along the last axis.
 
-    Shapes: x (..., d), gain γ and bias β (d,). The variance divides by d, not d - 1.
+    From Ba, Kiros and Hinton (arXiv:1607.06450). Shapes: x (..., d), gain γ and bias β (d,).
+    The variance divides by d, not d - 1.
     """
     centered = x.data - x.data.mean(axis=-1, keepdims=True)
     scale = 1.0 / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
@@ -185,9 +186,10 @@ def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tens
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-5) -> Tensor:
-    """x / sqrt(mean(x²) + eps) ⊙ γ along the last axis (Zhang and Sennrich, arXiv:1910.07467, eq. 4).
+    """Root-mean-square normalization, x / sqrt(mean(x²) + eps) ⊙ γ along the last axis.
 
-    Like layer normalization without the mean and the shift. Shapes: x (..., d), gain γ (d,).
+    From Zhang and Sennrich (arXiv:1910.07467, eq. 4). Like layer normalization without the mean
+    and the shift. Shapes: x (..., d), gain γ (d,).
     """
     d = x.shape[-1]
     power = np.einsum("...i,...i->...", x.data, x.data)[..., None]
@@ -204,7 +206,7 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-5) -> Tensor:
     return Tensor.from_op(unit * gain.data, (x, gain), rule)
 
 
-# --- Activations -------------------------------------------------------------------------------------
+# --- Activations --------------------------------------------------------------------------------
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -226,7 +228,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def silu(x: Tensor) -> Tensor:
-    """x σ(x), also called swish; its derivative is σ(x) (1 + x (1 - σ(x)))."""
+    """The product x σ(x), also called swish; its derivative is σ(x) (1 + x (1 - σ(x)))."""
     s = sigmoid(x.data)
     return Tensor.from_op(x.data * s, (x,), lambda g: (g * (s * (1 + x.data * (1 - s))),))
 
@@ -251,7 +253,7 @@ def swiglu(x: Tensor, gate: Tensor) -> Tensor:
     return Tensor.from_op(opened * x.data, (x, gate), rule)
 
 
-# --- Attention and positions --------------------------------------------------------------------------
+# --- Attention and positions --------------------------------------------------------------------
 
 
 def causal_mask(queries: int, keys: int, dtype: Any = np.float32) -> Array:
@@ -367,14 +369,14 @@ def sinusoidal_positions(positions: Array, width: int) -> Array:
     return table
 
 
-# --- Layers ------------------------------------------------------------------------------------------
+# --- Layers -------------------------------------------------------------------------------------
 
 
 class Module:
     """Something with parameters: tensors, other modules, or lists of modules in its attributes.
 
-    A parameter's name is the path of attributes that leads to it, with dots: the query projection of
-    the first block is ``blocks.0.attn.wq.weight``.
+    A parameter's name is the path of attributes that leads to it, with dots: the query projection
+    of the first block is ``blocks.0.attn.wq.weight``.
     """
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -399,7 +401,7 @@ class Module:
         return found
 
     def parameters(self) -> dict[str, Tensor]:
-        """The trainable parameters by name; a frozen one (``requires_grad = False``) is left out."""
+        """The trainable parameters by name, without frozen ones (``requires_grad = False``)."""
         return {name: t for name, t in self.all_tensors().items() if t.requires_grad}
 
     def num_parameters(self) -> int:
@@ -427,7 +429,8 @@ class Module:
         for name, t in own.items():
             if arrays[name].shape != t.shape:
                 raise PrimerError(
-                    f"{name!r} has shape {arrays[name].shape} in the weights, {t.shape} in the model."
+                    f"{name!r} has shape {arrays[name].shape} in the weights, "
+                    f"{t.shape} in the model."
                 )
         for name, t in own.items():
             t.data[...] = arrays[name]
@@ -459,10 +462,10 @@ def normal_parameter(rng: np.random.Generator, shape: tuple[int, ...], std: floa
 
 
 class Linear(Module):
-    """y = x W + b, with ``weight`` W of shape (d_in, d_out) and ``bias`` b of shape (d_out,) or None.
+    """The layer y = x W + b: ``weight`` W has shape (d_in, d_out), ``bias`` b (d_out,) or is None.
 
-    Weights start as normal numbers with standard deviation ``std``, by default 1/√d_in, which keeps
-    the size of activations the same from one side to the other.
+    Weights start as normal numbers with standard deviation ``std``, by default 1/√d_in, which
+    keeps the size of activations the same from one side to the other.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Optimizers, the learning-rate schedule, and gradient clipping.
 
 An optimizer lays all parameters end to end in one flat array, and likewise their gradients; each
-tensor keeps a view of its piece. A step is then a dozen operations on two long arrays, all in place,
-however many layers a model has.
+tensor keeps a view of its piece. A step is then a dozen operations on two long arrays, all in
+place, however many layers a model has.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 def cosine_schedule(
     step: int, *, peak: float, total: int, warmup: int = 0, floor: float = 0.0
 ) -> float:
-    """The learning rate of a step: a straight rise to ``peak``, then half a cosine down to ``floor``.
+    """The learning rate of a step: a straight rise to ``peak``, then half a cosine to ``floor``.
 
     Half a cosine is one period of Loshchilov and Hutter's SGDR (arXiv:1608.03983, eq. 5).
 

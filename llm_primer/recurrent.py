@@ -6,8 +6,8 @@ Three cells, from the simplest to the one that ruled language modeling before th
   1990, 179-211), whose gradient shrinks or grows by a factor at every step back in time;
 * the gated recurrent unit (Cho et al., arXiv:1406.1078), which can leave its state as it is;
 * the long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997, 1735-1780)
-  with the forget gate that Gers, Schmidhuber and Cummins added in 2000, whose memory cell is changed
-  by additions.
+  with the forget gate that Gers, Schmidhuber and Cummins added in 2000, whose memory cell is
+  changed by additions.
 
 Nothing special is needed to train them: the graph of T steps is an ordinary graph, and its backward
 pass is "backpropagation through time".
@@ -54,9 +54,9 @@ class RecurrentLM(Module):
     state h_{t-1}. With i_* = x_t W_* + b_* and s_* = h_{t-1} U_* + c_* for each gate *:
 
     * Elman: h_t = tanh(i + s)
-    * GRU: r = σ(i_r + s_r), z = σ(i_z + s_z), n = tanh(i_n + r ⊙ s_n), h_t = (1 - z) ⊙ n + z ⊙ h_{t-1}.
-      The reset gate multiplies after U_n, as in PyTorch and in the first version of Cho et al.; their
-      last version multiplies h_{t-1} before.
+    * GRU: r = σ(i_r + s_r), z = σ(i_z + s_z), n = tanh(i_n + r ⊙ s_n),
+      h_t = (1 - z) ⊙ n + z ⊙ h_{t-1}. The reset gate multiplies after U_n, as in PyTorch and in
+      the first version of Cho et al.; their last version multiplies h_{t-1} before.
     * LSTM: i, f, o = σ(...), g = tanh(...), c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t)
 
     The gates stand side by side in the columns of ``w_in`` and ``w_state``, in the orders

@@ -1,9 +1,9 @@
 """The training loop: batches, one step after the other, validation, checkpoints, history.
 
-A run is a pure function of its configuration, its data and its seed. The batch of step s is drawn by
-a generator seeded with (seed, s), so a run that was interrupted and resumed from its checkpoint sees
-the same batches, and ends with the same weights bit for bit (on the same machine and the same number
-of threads: other hardware adds the same numbers in another order).
+A run is a pure function of its configuration, its data and its seed. The batch of step s is drawn
+by a generator seeded with (seed, s), so a run that was interrupted and resumed from its checkpoint
+sees the same batches, and ends with the same weights bit for bit (on the same machine and the same
+number of threads: other hardware adds the same numbers in another order).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from llm_primer.checkpoint import load_checkpoint, save_checkpoint, write_atomic
 from llm_primer.errors import PrimerError
 from llm_primer.nn import cross_entropy, token_log_probs
 from llm_primer.optim import AdamW, clip_grad_norm, cosine_schedule
-from llm_primer.transformer import WEIGHTS, Transformer, TransformerConfig, load_model, save_model
+from llm_primer.transformer import WEIGHTS, Transformer, TransformerConfig, save_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +121,7 @@ class History:
         write_atomically(path, (json.dumps(self.to_dict()) + "\n").encode())
 
     def downsample(self, points: int) -> History:
-        """At most ``points`` entries per curve: means of equal runs of steps, and all validations."""
+        """At most ``points`` entries per curve, means of equal runs of steps; all validations."""
         run = max(1, math.ceil(len(self.step) / points))
 
         def means(values: Sequence[float]) -> list[float]:
@@ -140,7 +140,7 @@ class History:
         )
 
 
-# --- Data --------------------------------------------------------------------------------------------
+# --- Data ---------------------------------------------------------------------------------------
 
 
 def window_starts(ids: Array, context: int, document_start: int | None) -> Array:
@@ -162,7 +162,7 @@ def window_starts(ids: Array, context: int, document_start: int | None) -> Array
 
 
 def windows(ids: Array, starts: Array, context: int) -> tuple[Array, Array]:
-    """Inputs and targets, both (B, T): the windows at ``starts`` (B,), and the same one token on."""
+    """Inputs and targets, both (B, T): the windows at ``starts`` (B,), and one token later."""
     rows = ids[np.asarray(starts)[:, None] + np.arange(context + 1)]
     return rows[:, :-1], rows[:, 1:]
 
@@ -177,7 +177,7 @@ def encode_documents(texts: Sequence[str], tokenizer: Tokenizer) -> Array:
     return np.array(ids, dtype=np.int32)
 
 
-# --- Measuring ---------------------------------------------------------------------------------------
+# --- Measuring ----------------------------------------------------------------------------------
 
 
 def evaluate(
@@ -230,7 +230,7 @@ def document_log_probs(
     return scores
 
 
-# --- The loop ----------------------------------------------------------------------------------------
+# --- The loop -----------------------------------------------------------------------------------
 
 
 def keep_freed_memory() -> None:
@@ -346,9 +346,7 @@ def train(
     return history
 
 
-def _store(
-    path: Path, model: Any, optimizer: AdamW, config: TrainConfig, history: History
-) -> None:
+def _store(path: Path, model: Any, optimizer: AdamW, config: TrainConfig, history: History) -> None:
     arrays = dict(model.arrays())
     arrays.update({f"optimizer.{name}": array for name, array in optimizer.state().items()})
     metadata = {
@@ -366,8 +364,80 @@ def _restore(path: Path, model: Any, optimizer: AdamW, config: TrainConfig) -> H
         raise PrimerError(f"{path} comes from a run with other settings; it cannot be resumed.")
     prefix = "optimizer."
     model.load_arrays({k: v for k, v in arrays.items() if not k.startswith(prefix)})
-    optimizer.load_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
+    optimizer.load_state(
+        {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    )
     return History(**metadata["history"])
+
+
+# --- The book's model ---------------------------------------------------------------------------
+
+BOOK_STORIES = 80_000  # seed 1; about as many tokens as two thirds of what the run reads
+BOOK_VALID_STORIES = 2_000  # seed 2
+BOOK_STEPS = 3_000
+
+
+def book_texts(world: World, stories: int, seed: int, progress: bool = False) -> list[str]:
+    """The texts of that many stories: seed 1 is for training, 2 for validation, 3 for testing."""
+    rng = np.random.default_rng(seed)
+    numbers = tqdm(range(stories), disable=not progress, unit="story", desc=f"stories {seed}")
+    return [world.story(rng).text for _ in numbers]
+
+
+def train_book_model(
+    folder: str | Path,
+    *,
+    steps: int = BOOK_STEPS,
+    stories: int = BOOK_STORIES,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Trains the model that ships with the book, from the world and the tokenizer alone.
+
+    Writes to ``folder``: ``latest.safetensors`` and ``best.safetensors`` while it runs (see
+    `train`); at the end ``story-model.safetensors``, the best weights in float16, and
+    ``history.json``.
+
+    Args:
+        folder: made if it does not exist.
+        steps: updates; the learning rate's curve is stretched to fit.
+        stories: stories of the world to train on (seed 1).
+        seed: of the first weights and of the order of batches.
+        resume: goes on from the folder's ``latest.safetensors`` if there is one.
+        progress: shows progress bars on stderr.
+
+    Raises:
+        PrimerError: the folder cannot be made, or as `train`.
+    """
+    from llm_primer.tokenizer import Tokenizer
+    from llm_primer.world import World
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrimerError(f"Cannot make the folder {folder}: {error.strerror}.") from None
+    world, tokenizer = World(), Tokenizer.book()
+    ids_train = encode_documents(book_texts(world, stories, 1, progress), tokenizer)
+    ids_valid = encode_documents(book_texts(world, BOOK_VALID_STORIES, 2), tokenizer)
+    model = Transformer(TransformerConfig(vocab_size=tokenizer.vocab_size), seed)
+    config = TrainConfig(
+        steps=steps,
+        warmup=min(100, steps // 10),
+        seed=seed,
+        document_start=tokenizer.end_id,
+        valid_windows=128,
+    )
+    history = train(
+        model, ids_train, ids_valid, config, folder=folder, resume=resume, progress=progress
+    )
+    best, metadata = load_checkpoint(folder / "best.safetensors")
+    model.load_arrays(best)
+    facts = {key: metadata[key] for key in ("step", "valid_loss")}
+    save_model(folder / WEIGHTS.name, model, facts, dtype=np.float16)
+    history.save(folder / "history.json")
+    return history
 
 
 def plot_history(history: History, floor: float | None = None) -> tuple[Axes, Axes]:

@@ -176,7 +176,7 @@ class KVCache:
         self.length = length
 
     def select(self, rows: Array) -> KVCache:
-        """A new cache with these rows of the batch, in this order, repeats allowed (beam search)."""
+        """A new cache with these rows of the batch, in this order, for beam search."""
         chosen = object.__new__(KVCache)
         chosen.keys, chosen.values = self.keys[:, rows], self.values[:, rows]
         chosen.length = self.length
@@ -186,8 +186,8 @@ class KVCache:
 class Attention(Module):
     """Multi-head causal self-attention with four projections ``wq``, ``wk``, ``wv``, ``wo``.
 
-    ``wq`` and ``wo`` are d by d; ``wk`` and ``wv`` d by H_kv · d_h. Columns h · d_h to (h + 1) · d_h
-    belong to head h.
+    ``wq`` and ``wo`` are d by d; ``wk`` and ``wv`` d by H_kv · d_h. Columns h · d_h to
+    (h + 1) · d_h belong to head h.
     """
 
     def __init__(self, config: TransformerConfig, rng: np.random.Generator, out_std: float) -> None:
@@ -225,7 +225,7 @@ class Block(Module):
     def __init__(self, config: TransformerConfig, rng: np.random.Generator) -> None:
         norm = RMSNorm if config.norm == "rms" else LayerNorm
         layer = SwiGLU if config.feed_forward == "swiglu" else FeedForward
-        # 2L sums end in the stream; each is made smaller so that their total keeps its size (GPT-2).
+        # 2L terms are added to the stream; each starts smaller, so that the sum keeps its size.
         shrink = (2 * config.layers) ** -0.5
         self.attn_norm = norm(config.width)
         self.attn = Attention(config, rng, out_std=config.width**-0.5 * shrink)
@@ -260,7 +260,9 @@ class Transformer(Module):
         self.embed = Embedding(config.vocab_size, config.width, rng, std=config.width**-0.5)
         self.blocks = [Block(config, rng) for _ in range(config.layers)]
         self.final_norm = (RMSNorm if config.norm == "rms" else LayerNorm)(config.width)
-        self.head = None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
+        self.head = (
+            None if config.tied else Linear(config.width, config.vocab_size, rng, bias=False)
+        )
         positions = np.arange(config.context)
         self._angles = self._position_table = None
         if config.positions == "rope":
@@ -350,7 +352,9 @@ def check_ids(ids: Array, vocab_size: int) -> None:
         PrimerError: with the reason.
     """
     if ids.ndim != 2 or ids.size == 0:
-        raise PrimerError(f"A model reads a table (batch, tokens) of ids; this has shape {ids.shape}.")
+        raise PrimerError(
+            f"A model reads a table (batch, tokens) of ids; this has shape {ids.shape}."
+        )
     if ids.dtype.kind not in "iu":
         raise PrimerError(f"Token ids must be integers, not {ids.dtype}.")
     if ids.min() < 0 or ids.max() >= vocab_size:

@@ -49,7 +49,7 @@ def test_gradient_of_every_function_is_the_finite_difference(name, rng):
     check_gradients(f, *[rng.normal(size=s) for s in shapes])
 
 
-# --- Against PyTorch, values and gradients, in float64 ------------------------------------------------
+# --- Against PyTorch, values and gradients, in float64 ------------------------------------------
 
 
 def both(torch, ours, theirs, *arrays):
@@ -119,12 +119,14 @@ def test_embedding_equals_pytorch(require_torch, rng):
     )
 
 
-# --- Properties ----------------------------------------------------------------------------------------
+# --- Properties ---------------------------------------------------------------------------------
 
 FLOATS = st.floats(-1e4, 1e4, width=32)
 
 
-@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6), elements=FLOATS))
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6), elements=FLOATS)
+)
 def test_probabilities_sum_to_one(x):
     p = nn.softmax_array(x)
     assert (p >= 0).all()
@@ -184,7 +186,7 @@ def test_a_uniform_guess_costs_ln_v():
     )
 
 
-# --- Modules ---------------------------------------------------------------------------------------------
+# --- Modules ------------------------------------------------------------------------------------
 
 
 def test_modules_find_their_parameters_by_dotted_name(rng):
