@@ -26,13 +26,13 @@ import numpy as np
 # Run from a checkout without having installed the package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from llm_primer.nn import cross_entropy  # noqa: E402
-from llm_primer.optim import AdamW, clip_grad_norm  # noqa: E402
-from llm_primer.sampling import generate, generate_many  # noqa: E402
-from llm_primer.tokenizer import SPLIT, Tokenizer  # noqa: E402
-from llm_primer.training import keep_freed_memory  # noqa: E402
-from llm_primer.transformer import Transformer, TransformerConfig  # noqa: E402
-from llm_primer.world import World  # noqa: E402
+from llm_primer.nn import cross_entropy
+from llm_primer.optim import AdamW, clip_grad_norm
+from llm_primer.sampling import generate, generate_many
+from llm_primer.tokenizer import SPLIT, Tokenizer
+from llm_primer.training import keep_freed_memory
+from llm_primer.transformer import Transformer, TransformerConfig
+from llm_primer.world import World
 
 
 def optional(name):

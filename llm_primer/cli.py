@@ -95,26 +95,64 @@ def table(rows: Iterable[Sequence[Any]]) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Trains a model, on stories of the world or on a text of one's own."""
+    """Trains the book's model, or a model of one's own on a text."""
+    from llm_primer.training import BOOK_STEPS, BOOK_STORIES, train_book_model
+
+    own = {name: getattr(args, name) for name in OWN_SIZES}
+    if args.text:
+        chosen = {n: OWN_SIZES[n][0] if size is None else size for n, size in own.items()}
+        history = train_on_text(args, chosen)
+    else:
+        for name, size in own.items():
+            if size is not None:
+                raise PrimerError(f"--{name.replace('_', '-')} goes with --text only.")
+        history = train_book_model(
+            args.out,
+            steps=args.steps or BOOK_STEPS,
+            stories=args.stories or BOOK_STORIES,
+            seed=args.seed,
+            resume=args.resume,
+            progress=not args.json,
+        )
+    best = min(history.valid_loss)
+    if args.json:
+        show(
+            {
+                "folder": args.out,
+                "valid_loss": best,
+                "steps": len(history.step),
+                "tokens": history.tokens,
+                "seconds": history.seconds,
+            }
+        )
+    else:
+        print(f"{args.out}: validation loss {best:.4f} nats per token")
+
+
+# For a text of one's own: the default sizes, and what they are.
+OWN_SIZES = {
+    "vocab_size": (512, "of the tokenizer"),
+    "width": (64, "numbers in a token's vector"),
+    "layers": (2, "blocks"),
+    "heads": (4, "attention heads per block"),
+    "context": (64, "tokens per window"),
+    "batch_size": (16, "windows per update"),
+}
+
+
+def train_on_text(args: argparse.Namespace, sizes: dict[str, int]) -> Any:
+    """Trains a tokenizer and a model on documents, one a line; the last 5 percent validate."""
     from llm_primer.tokenizer import Tokenizer
     from llm_primer.training import TrainConfig, encode_documents
     from llm_primer.training import train as run
     from llm_primer.transformer import Transformer, TransformerConfig
-    from llm_primer.world import World
 
-    floor = None
-    if args.text:
-        lines = [line for line in read_text(args.text).splitlines() if line.strip()]
-        held_out = max(1, len(lines) // 20)
-        tokenizer = Tokenizer.train("\n".join(lines), args.vocab_size)
-        texts, valid_texts = lines[:-held_out] or lines, lines[-held_out:]
-    else:
-        world = World()
-        tokenizer = Tokenizer.book()
-        texts = [story.text for story in world.stories(args.stories, 1)]
-        valid_texts = [story.text for story in world.stories(300, 2)]
-        nats = -sum(world.log_prob(text) for text in valid_texts)
-        floor = nats / sum(len(tokenizer.encode(text)) + 1 for text in valid_texts)
+    lines = [line for line in read_text(args.text).splitlines() if line.strip()]
+    held_out = max(1, len(lines) // 20)
+    learned, valid = lines[:-held_out] or lines, lines[-held_out:]
+    batch_size = sizes.pop("batch_size")
+    tokenizer = Tokenizer.train("\n".join(learned), sizes["vocab_size"])
+    config = TransformerConfig.from_dict({**sizes, "vocab_size": tokenizer.vocab_size})
     out = Path(args.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -122,43 +160,24 @@ def train(args: argparse.Namespace) -> None:
         tokenizer.save(out / "tokenizer.json")
     except OSError as error:
         raise PrimerError(f"Cannot write to the folder {out}: {error.strerror}.") from None
-    model = Transformer(
-        TransformerConfig(
-            vocab_size=tokenizer.vocab_size,
-            context=args.context,
-            width=args.width,
-            layers=args.layers,
-            heads=args.heads,
-        ),
-        seed=args.seed,
-    )
-    ids, valid_ids = encode_documents(texts, tokenizer), encode_documents(valid_texts, tokenizer)
-    config = TrainConfig(
-        steps=args.steps,
-        batch_size=args.batch_size,
-        context=args.context,
-        lr=args.lr,
-        warmup=min(args.warmup, args.steps),
-        seed=args.seed,
-        document_start=tokenizer.end_id,
-    )
-    print(
-        f"{model.num_parameters():,} parameters, {len(ids):,} tokens of text, "
-        f"{config.steps * config.batch_size * config.context:,} to train on",
-        file=sys.stderr,
-    )
+    steps = args.steps or 500
     history = run(
-        model, ids, valid_ids, config, folder=out, resume=args.resume, progress=not args.json
+        Transformer(config, args.seed),
+        encode_documents(learned, tokenizer),
+        encode_documents(valid, tokenizer),
+        TrainConfig(
+            steps=steps,
+            batch_size=batch_size,
+            context=config.context,
+            warmup=min(100, steps // 10),
+            seed=args.seed,
+        ),
+        folder=out,
+        resume=args.resume,
+        progress=not args.json,
     )
     history.save(out / "history.json")
-    best = min(history.valid_loss)
-    if args.json:
-        summary = {"parameters": model.num_parameters(), "valid_loss": best, "floor": floor}
-        show({**summary, "seconds": history.seconds, "tokens": history.tokens, "folder": str(out)})
-    else:
-        print(f"validation loss {best:.4f} nats per token", end="")
-        print(f"; no model can beat {floor:.4f}" if floor is not None else "")
-        print(f"weights: {out / 'best.safetensors'}")
+    return history
 
 
 def sample(args: argparse.Namespace) -> None:
@@ -393,24 +412,16 @@ def parser() -> argparse.ArgumentParser:
     made = command("train", train, "train a model")
     made.add_argument("--out", default="runs/story-model", metavar="FOLDER", help="(%(default)s)")
     made.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    made.add_argument(
-        "--text", metavar="FILE", help="train on these documents, one a line; - stdin"
-    )
-    for name, default, about in (
-        ("--stories", 100_000, "how many stories of the world to train on"),
-        ("--vocab-size", 512, "of the tokenizer that is trained for --text"),
-        ("--steps", 4000, "updates"),
-        ("--batch-size", 16, "windows per update"),
-        ("--context", 256, "tokens per window"),
-        ("--warmup", 100, "updates until the full learning rate"),
-        ("--width", 128, "numbers in a token's vector"),
-        ("--layers", 5, "blocks"),
-        ("--heads", 4, "attention heads per block"),
-    ):
-        made.add_argument(name, type=positive, default=default, help=f"{about} (%(default)s)")
-    made.add_argument("--lr", type=float, default=3e-3, help="peak learning rate (%(default)s)")
+    made.add_argument("--steps", type=positive, help="updates; default: the book's, or 500")
+    made.add_argument("--stories", type=positive, help="of the world; default: the book's")
     made.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
     with_json(made)
+    own = made.add_argument_group("a model of your own")
+    own.add_argument("--text", metavar="FILE", help="learn these documents, one a line; - stdin")
+    for name, (default, about) in OWN_SIZES.items():
+        own.add_argument(
+            f"--{name.replace('_', '-')}", type=positive, metavar="N", help=f"{about} ({default})"
+        )
 
     made = command("sample", sample, "write texts with a model")
     with_model(made)

@@ -19,7 +19,7 @@ from llm_primer.errors import PrimerError
 from llm_primer.nn import log_softmax_array, softmax_array
 from llm_primer.transformer import KVCache, Transformer
 
-# --- Filters: logits in, logits out --------------------------------------------------------------
+# --- Filters: logits in, logits out ---------------------------------------------------------------
 
 
 def apply_temperature(logits: Array, temperature: float) -> Array:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llm_primer import training
 from llm_primer.cli import main
 from llm_primer.tokenizer import Tokenizer
 from llm_primer.transformer import Transformer, TransformerConfig, save_model
@@ -132,7 +133,7 @@ def test_world_states_its_entropy(run):
 # --- sample ---
 
 
-def test_sample_is_reproducible_and_starts_with_the_prompt(run, weights, capfdbinary):
+def test_sample_is_reproducible_and_starts_with_the_prompt(run, weights):
     words = ["sample", "--model", weights, "--prompt", "One day,", "--max-tokens", "9", "--json"]
     first, again = run(*words)[1], run(*words)[1]
     assert json.loads(first) == json.loads(again)
@@ -187,35 +188,57 @@ def test_score_sets_the_floor_beside(run, weights):
 
 SIZES = {"width": 16, "layers": 1, "heads": 2, "context": 32, "batch-size": 4, "seed": 1}
 SMALL = [word for name, size in SIZES.items() for word in (f"--{name}", size)]
+TEXT = "".join(f"The number {i} comes before the number {i + 1}.\n" for i in range(200)).encode()
 
 
-def test_train_leaves_a_model_that_samples_and_can_go_on(run, tmp_path):
-    out = tmp_path / "run"
-    words = ["train", "--stories", "60", *SMALL, "--out", out, "--json"]
-    status, printed, _ = run(*words, "--steps", 6)
+def test_train_on_a_text_of_ones_own(run, tmp_path):
+    words = ["train", "--text", "-", *SMALL, "--vocab-size", 300, "--out", tmp_path / "a", "--json"]
+    status, out, err = run(*words, "--steps", 5, stdin=TEXT)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["steps"] == 5
+    assert Tokenizer.load(tmp_path / "a" / "tokenizer.json").vocab_size <= 300
+    status, out, _ = run("score", "--model", tmp_path / "a", "--json", stdin=b"The number 3.")
     assert status == 0
-    found = json.loads(printed)
-    assert 0 < found["floor"] < found["valid_loss"] < 7
-    assert (out / "history.json").is_file()
-    status, printed, _ = run("sample", "--model", out, "--max-tokens", 5, "--json")
+    assert json.loads(out)[0]["log_prob"] < 0
+    status, out, _ = run("sample", "--model", tmp_path / "a", "--max-tokens", 5, "--json")
     assert status == 0
-    assert json.loads(printed)
-    status, _, err = run(*words, "--steps", 8, "--resume")
+    status, _, err = run(*words, "--steps", 8, "--resume", stdin=TEXT)
     assert status == 2
     assert "other settings" in one_line(err)
 
 
-def test_train_on_a_text_of_ones_own(run, tmp_path):
-    text = "".join(f"The number {i} comes before the number {i + 1}.\n" for i in range(80))
-    status, _, _ = run(
-        "train", "--text", "-", *SMALL, "--vocab-size", 300, "--steps", 3, "--out", tmp_path,
-        "--json", stdin=text.encode(),
-    )  # fmt: skip
+def test_train_hands_its_options_to_the_book_run(run, monkeypatch, tmp_path):
+    def fake(folder, **options):
+        seen.update(options, folder=folder)
+        return training.History(step=[1, 2], valid_loss=[3.0, 2.5], tokens=7)
+
+    seen = {}
+    monkeypatch.setattr(training, "train_book_model", fake)
+    status, out, _ = run("train", "--out", tmp_path, "--steps", 2, "--seed", 5, "--resume")
     assert status == 0
-    assert Tokenizer.load(tmp_path / "tokenizer.json").vocab_size <= 300
-    status, out, _ = run("score", "--model", tmp_path, "--json", stdin=b"The number 3.")
-    assert status == 0
-    assert json.loads(out)[0]["log_prob"] < 0
+    assert "2.5000 nats per token" in out
+    assert seen == {
+        "folder": str(tmp_path),
+        "steps": 2,
+        "stories": training.BOOK_STORIES,
+        "seed": 5,
+        "resume": True,
+        "progress": True,
+    }
+
+
+def test_train_explains_what_it_cannot_do(run, tmp_path):
+    status, _, err = run("train", "--width", 16, "--out", tmp_path)
+    assert status == 2
+    assert "--width goes with --text" in one_line(err)
+    status, _, err = run("train", "--text", "-", *SMALL, "--out", tmp_path, stdin=b"Too short.")
+    assert status == 2
+    one_line(err)
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file"
+    status, _, err = run("train", "--text", "-", *SMALL, "--out", out, stdin=TEXT)
+    assert status == 2
+    assert "Cannot write" in one_line(err)
 
 
 # --- What goes wrong ---
