@@ -325,7 +325,8 @@ def world(args: argparse.Namespace) -> None:
         else:
             print(f"{nats:.3f} ± {error:.3f} nats per story ({nats * NATS_TO_BITS:.2f} bits)")
         return
-    stories = made.stories(args.n, args.seed)
+    rng = np.random.default_rng(args.seed)
+    stories = (made.story(rng) for _ in range(args.n))  # told one by one: a reader may stop
     if not args.json:
         for story in stories:
             print(story.text)
