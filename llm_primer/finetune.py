@@ -161,16 +161,27 @@ def exact_match(model: Any, examples: Sequence[Example]) -> Array:
     return np.array(hits, dtype=np.float64)
 
 
-def question_examples(world: Any, tokenizer: Any, n_stories: int, seed: int) -> list[Example]:
-    """Questions about stories of the world, whose answers are known: the page-sized task.
+def question_example(tokenizer: Any, story: str, question: str, answer: str) -> Example:
+    """A question about a story as a prompt, and its answer.
 
     Prompt: ``<|end|>``, the story, a line break, the question. Answer: a space, the answer,
     ``<|end|>``.
     """
-    examples = []
-    for story in world.stories(n_stories, seed):
-        for question in world.questions(story):
-            prompt = [tokenizer.end_id, *tokenizer.encode(f"{story.text}\n{question.text}")]
-            answer = [*tokenizer.encode(f" {question.answer}"), tokenizer.end_id]
-            examples.append(Example(tuple(prompt), tuple(answer)))
-    return examples
+    prompt = [tokenizer.end_id, *tokenizer.encode(f"{story}\n{question}")]
+    return Example(tuple(prompt), (*tokenizer.encode(f" {answer}"), tokenizer.end_id))
+
+
+def question_examples(world: Any, tokenizer: Any, n_stories: int, seed: int) -> list[Example]:
+    """Questions about stories of the world, whose answers are known: the page-sized task.
+
+    Args:
+        world: tells the stories.
+        tokenizer: encodes them, see `question_example`.
+        n_stories: how many; all questions about each are asked.
+        seed: of the stories.
+    """
+    return [
+        question_example(tokenizer, story.text, question.text, question.answer)
+        for story in world.stories(n_stories, seed)
+        for question in world.questions(story)
+    ]

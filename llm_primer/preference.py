@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from llm_primer.autograd import Array, Tensor, no_grad, sigmoid
-from llm_primer.finetune import Example, answer_log_probs, optimize
+from llm_primer.finetune import Example, answer_log_probs, optimize, question_example
 from llm_primer.nn import Linear, Module, embedding, log_sigmoid
 
 
@@ -79,6 +79,39 @@ def dpo_loss(
     return bradley_terry_loss(
         (chosen - reference_chosen) * beta, (rejected - reference_rejected) * beta
     )
+
+
+def truth_pairs(world: Any, tokenizer: Any, n_stories: int, seed: int) -> list[Pair]:
+    """Comparisons for the page-sized task: the true answer to a question beside a false one.
+
+    The false answer is true of another question of the same kind (one that begins with the same
+    word), so that only the story tells the two apart. Prompts are those of
+    `finetune.question_examples`.
+
+    Args:
+        world: tells the stories.
+        tokenizer: encodes them.
+        n_stories: how many; all questions about each are used.
+        seed: of the stories and of the choice of false answers.
+    """
+    asked = [
+        (story, question)
+        for story in world.stories(n_stories, seed)
+        for question in world.questions(story)
+    ]
+    answers: dict[str, list[str]] = {}
+    for _, question in asked:
+        answers.setdefault(question.text.split()[0], []).append(question.answer)
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for story, question in asked:
+        others = [a for a in answers[question.text.split()[0]] if a != question.answer]
+        if others:
+            true = question_example(tokenizer, story.text, question.text, question.answer)
+            wrong = others[rng.integers(len(others))]
+            false = question_example(tokenizer, story.text, question.text, wrong)
+            pairs.append(Pair(true.prompt, true.answer, false.answer))
+    return pairs
 
 
 # --- DPO ------------------------------------------------------------------------------------------
