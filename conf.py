@@ -30,6 +30,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
     # Our own, in _ext/: one file, one purpose.
+    "mathml",  # mathematics laid out at build time: no script on the page
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take
     "held_back",  # drafts and posts dated after today never enter the build
     "ablog_mends",  # ABlog made safe for -j and right on incremental builds
@@ -108,6 +109,7 @@ html_baseurl = (
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_copy_source = False
+html_math_renderer = "mathml"
 html_theme_options = {
     "navbar_persistent": [],  # otherwise an empty bar with a second search button
     "use_download_button": False,

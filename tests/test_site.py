@@ -39,7 +39,7 @@ def announced_posts() -> list[tuple[str, str]]:
 def archive(page: Path) -> list[tuple[str, str]]:
     """(date, title) of the posts that an archive page lists, in its order."""
     found = []
-    for item in soup(page).select("[data-post]"):
+    for item in soup(page).select(".post-entry"):
         title = item.select_one("a").get_text(" ", strip=True)
         found.append((item.select_one("time")["datetime"], " ".join(title.split())))
     return found
