@@ -13,6 +13,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -23,9 +24,7 @@ END = "<|end|>"
 
 #: Where text is cut before merging: contractions, words, numbers and runs of other signs, each with
 #: the space before it; a newline on its own; other white space. As GPT-2's, but for the newline.
-SPLIT = (
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\n|[^\S\n]+(?!\S)|[^\S\n]+"
-)
+SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\n|[^\S\n]+(?!\S)|[^\S\n]+"
 _SPLIT = regex.compile(SPLIT)
 
 Pair = tuple[int, int]
@@ -97,7 +96,7 @@ class Tokenizer:
         pairs: Counter[Pair] = Counter()
         where: defaultdict[Pair, set[int]] = defaultdict(set)
         for i, word in enumerate(words):
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += times[i]
                 where[pair].add(i)
         merges: list[Pair] = []
@@ -109,9 +108,9 @@ class Tokenizer:
             merges.append(best)
             for i in where.pop(best):
                 old, new = words[i], _merge(words[i], best, new_id)
-                for pair in zip(old, old[1:], strict=False):
+                for pair in pairwise(old):
                     pairs[pair] -= times[i]
-                for pair in zip(new, new[1:], strict=False):
+                for pair in pairwise(new):
                     pairs[pair] += times[i]
                     where[pair].add(i)
                 words[i] = new
@@ -148,8 +147,7 @@ class Tokenizer:
             ids = list(piece)
             while len(ids) > 1:
                 rank, pair = min(
-                    (self._rank.get(pair, self.end_id), pair)
-                    for pair in zip(ids, ids[1:], strict=False)
+                    (self._rank.get(pair, self.end_id), pair) for pair in pairwise(ids)
                 )
                 if rank == self.end_id:
                     break

@@ -1,83 +1,64 @@
 """A small world whose truth is known: the stories that every model in the book is tried on.
 
-A story is five to twelve sentences about a few people, things and places. It is drawn sentence by
-sentence from a probabilistic grammar with memory: the `State` says who is where and who holds what,
-and each next sentence is chosen given that state, in three steps,
+A story is a dozen sentences or fewer about a few people, things and places, drawn from the grammar
+in `llm_primer.grammar`. That grammar has no hidden variables: whoever has read the story so far
+knows the state of the world, and so the exact distribution over the next sentence. From it follow
+the probability of any text, the entropy that no model can beat, the exact distribution over the
+next token, and what is true at the end.
 
-    what kind of thing happens, to whom   ->   the details (an `Event`)   ->   the wording.
+The design follows the tradition of stories told by a simulation, such as the bAbI tasks (Weston et
+al., 2015, arXiv:1502.05698), and of small stories for small models, TinyStories (Eldan and Li,
+2023, arXiv:2305.07759). What it adds is that every probability is known.
 
-The world has no hidden variables: whoever has read the story so far knows the state. So the
-distribution over the next sentence can be listed in full, and with it the probability of any text,
-the entropy that no model can beat, and the exact distribution over the next token.
-
-The design follows the tradition of stories generated from a simulation, such as the bAbI tasks
-(Weston et al., 2015, arXiv:1502.05698), and of small stories for small models, such as TinyStories
-(Eldan and Li, 2023, arXiv:2305.07759); new here is that every probability is known exactly.
-
-Probabilities are natural logarithms (nats) wherever a logarithm is meant.
+All logarithms are natural, so entropies are in nats.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llm_primer.errors import PrimerError
+from llm_primer.grammar import Event, Grammar, State, at, choose
 from llm_primer.world_words import (
     ADJECTIVES,
     HOMES,
-    OPENINGS,
     PEOPLE,
     PLACES,
     SENDERS,
     THINGS,
-    TIME_WORDS,
-    zipf,
+    TOWNS,
 )
 
 if TYPE_CHECKING:
     from llm_primer.tokenizer import Tokenizer
 
-T = TypeVar("T")
-Weighted = list[tuple[float, T]]
-"""Alternatives with their weights; a weight is a probability once the list has been normalized."""
-
-#: Probability that the story closes with the next sentence, by the number of sentences so far.
-CLOSING = {4: 0.03, 5: 0.05, 6: 0.08, 7: 0.12, 8: 0.17, 9: 0.25, 10: 0.4, 11: 1.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What one sentence says happened: its kind, and whom and what it is about.
-
-    Attributes:
-        kind: one of the kinds in `World._kinds`, for example "give" or "go".
-        actor: who does it, or None.
-        other: the second person (who is given to, who is met, who sent the letter), or None.
-        thing: noun of the thing, or None.
-        second: noun of the second thing (of a swap), or None.
-        place: where to, or where, or None.
-        adjective: the adjective of a thing that is mentioned for the first time, or None.
-    """
-
-    kind: str
-    actor: str | None = None
-    other: str | None = None
-    thing: str | None = None
-    second: str | None = None
-    place: str | None = None
-    adjective: str | None = None
+__all__ = [
+    "ADJECTIVES",
+    "HOMES",
+    "PEOPLE",
+    "PLACES",
+    "SENDERS",
+    "THINGS",
+    "TOWNS",
+    "Event",
+    "Fact",
+    "Question",
+    "State",
+    "Story",
+    "World",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that is true: subject, relation ("has" or "is") and object."""
+    """One thing that is true, as a triple and as a sentence that `World.check` understands."""
 
     subject: str
     relation: str
@@ -87,81 +68,20 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that the story answers.
+    """A question and its true answer.
 
     Attributes:
         text: the question, such as "Who has the red ball?".
-        answer: its true answer, such as "Mia" or "nobody" or "in the kitchen".
-        prompt: the beginning of a sentence that could come next in a story in this state, for a
-            language model to go on with, or None.
-        completion: how the prompt truly goes on (to the end of the sentence), or None.
+        answer: its true answer, such as "Mia", "nobody" or "in the kitchen".
+        prompt: for a language model to go on with: the beginning of a sentence that can come next
+            after the story asked about, such as "In the evening, the red ball was", or None.
+        completion: how the prompt truly goes on, to the end of the sentence, or None.
     """
 
     text: str
     answer: str
     prompt: str | None = None
     completion: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The memory of the world: all that the rest of the story depends on.
-
-    Attributes:
-        people: name -> place, as pairs in order of appearance.
-        things: (noun, adjective, where), where `where` is the holder's name or a place.
-        wants: who wants what, as pairs (name, noun).
-        topic: whom "she" or "he" means at the start of the next sentence, or None.
-        it: the noun that "it" means in the next sentence, or None.
-        last: the latest event, or None at the start.
-        letter: whether a letter has come.
-        length: the number of sentences so far.
-    """
-
-    people: tuple[tuple[str, str], ...] = ()
-    things: tuple[tuple[str, str, str], ...] = ()
-    wants: tuple[tuple[str, str], ...] = ()
-    topic: str | None = None
-    it: str | None = None
-    last: Event | None = None
-    letter: bool = False
-    length: int = 0
-
-    def place(self, name: str) -> str:
-        """Where a person or a thing is; a thing that is held is where its holder is."""
-        for person, place in self.people:
-            if person == name:
-                return place
-        for noun, _, where in self.things:
-            if noun == name:
-                return where if where in PLACES else self.place(where)
-        raise PrimerError(f"nobody and nothing called {name!r} is in this story")
-
-    def holder(self, noun: str) -> str | None:
-        """Who holds the thing, or None when it lies somewhere."""
-        where = self.where(noun)
-        return None if where in PLACES else where
-
-    def where(self, noun: str) -> str:
-        """The holder's name or the place where the thing lies."""
-        return next(where for thing, _, where in self.things if thing == noun)
-
-    def adjective(self, noun: str) -> str:
-        """The adjective that the thing was introduced with."""
-        return next(adjective for thing, adjective, _ in self.things if thing == noun)
-
-    def held(self, name: str) -> list[str]:
-        """Nouns of the things that a person holds (or that lie in a place)."""
-        return [noun for noun, _, where in self.things if where == name]
-
-    def company(self, name: str) -> list[str]:
-        """The other people in the same place."""
-        here = self.place(name)
-        return [person for person, place in self.people if place == here and person != name]
-
-    def want(self, name: str) -> str | None:
-        """The noun of what a person wants, or None."""
-        return next((noun for person, noun in self.wants if person == name), None)
 
 
 @dataclass(frozen=True)
@@ -183,491 +103,340 @@ class Story:
         return self.states[-1] if self.states else State()
 
     def prefix(self, n: int) -> Story:
-        """The first `n` sentences, as a story of their own."""
+        """The first `n` sentences as a story of their own; a negative `n` leaves off the last."""
         return Story(self.sentences[:n], self.events[:n], self.states[:n])
 
 
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """One possible next sentence ("" for the end of the story), its probability and its event."""
-
-    text: str
-    probability: float
-    event: Event
+#: One possible next sentence: its probability and the event that it tells.
+Continuations = dict[str, tuple[float, Event]]
+#: The possible next sentences as token ids, with their probabilities.
+TokenPaths = list[tuple[tuple[int, ...], float]]
 
 
-def _normalize(options: Weighted[T]) -> Weighted[T]:
-    total = math.fsum(weight for weight, _ in options)
-    return [(weight / total, option) for weight, option in options]
+class World(Grammar):
+    """The stories and all that is known about them.
 
+    Nothing in it is random: a seed or a generator comes from the caller. Lists of next sentences
+    are remembered for the states met last, so asking again is fast.
+    """
 
-def _choose(options: Weighted[T], rng: np.random.Generator) -> tuple[float, T]:
-    """Draw one of the normalized options; also returns their entropy in nats."""
-    u = rng.random()
-    entropy = 0.0
-    chosen = options[-1][1]
-    found = False
-    for probability, option in options:
-        if not found and u < probability:
-            chosen, found = option, True
-        u -= probability
-        if probability > 0:
-            entropy -= probability * math.log(probability)
-    return entropy, chosen
-
-
-def _pronoun(name: str) -> str:
-    return PEOPLE[name]
-
-
-def _at(place: str) -> str:
-    return f"{PLACES[place]} the {place}"
-
-
-def _a(adjective: str, noun: str) -> str:
-    article = "an" if adjective[0] in "aeiou" else "a"
-    return f"{article} {adjective} {noun}"
-
-
-def _subjects(state: State, actor: str) -> Weighted[str]:
-    """How a sentence may name the person it begins with."""
-    if state.topic == actor:
-        return [(0.6, _pronoun(actor)), (0.4, actor)]
-    return [(1.0, actor)]
-
-
-def _openers(state: State, actor: str) -> Weighted[str]:
-    """The same with or without a time word in front, ready to begin a sentence."""
-    return [
-        (p * q, time + subject if time else subject[0].upper() + subject[1:])
-        for p, time in TIME_WORDS
-        for q, subject in _subjects(state, actor)
-    ]
-
-
-def _names(state: State, noun: str, allow_it: bool = True) -> Weighted[str]:
-    """How a sentence may name a thing: "it", "the ball" or "the red ball"."""
-    short, full = f"the {noun}", f"the {state.adjective(noun)} {noun}"
-    if allow_it and state.it == noun:
-        return [(0.5, "it"), (0.35, short), (0.15, full)]
-    return [(0.65, short), (0.35, full)]
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-class World:
-    """The grammar of the stories. It has no seed: all randomness comes from the caller."""
-
-    # ---------------------------------------------------------------- step 1: kind and actor
-
-    def _kinds(self, state: State) -> Weighted[tuple[str, str | None]]:
-        """What can happen next and to whom, with probabilities."""
-        if state.length == 0:
-            return [(1.0, ("open", None))]
-        assert state.last is not None
-        if state.last.kind == "close":
-            return [(1.0, ("end", None))]
-        if state.last.kind == "ask":
-            return [(1.0, ("answer", state.last.actor))]
-        options: Weighted[tuple[str, str | None]] = []
-        lone = len(state.people) == 1
-        if len(state.people) < 3:
-            options.append(((12.0 if lone else 0.5) * min(state.length, 2), ("join", None)))
-        if len(state.things) < 3:
-            options.append((12.0 / 5 ** len(state.things), ("there", None)))
-        if any(where in PLACES and noun != state.last.thing for noun, _, where in state.things):
-            options.append((1.5, ("lie", None)))
-        for actor, _ in state.people:
-            attention = 2.5 if actor == state.topic else 1.0
-            options += [
-                (attention * weight, (kind, actor))
-                for kind, weight in self._actions(state, actor)
-                if kind != state.last.kind or kind == "go"
-            ]
-        closing = CLOSING.get(min(state.length, 11), 0.0)
-        if closing == 1.0:
-            return [(1.0, ("close", None))]
-        options = [(p * (1.0 - closing), option) for p, option in _normalize(options)]
-        return [*options, (closing, ("close", None))] if closing else options
-
-    def _actions(self, state: State, actor: str) -> list[tuple[str, float]]:
-        """What one person can do now, with weights."""
-        last = state.last
-        assert last is not None
-        held, company, want = state.held(actor), state.company(actor), state.want(actor)
-        just_came = last.kind == "go" and last.actor == actor
-        lying = [t for t in state.held(state.place(actor)) if (last.kind, last.thing) != ("put", t)]
-        actions = []
-        if not just_came:
-            actions.append(("go", 1.6))
-        else:
-            actions.append(("look", 2.5))
-        if not state.letter:
-            actions.append(("letter", 0.3))
-        if len(state.things) < 3:
-            actions.append(("find", 0.6 if len(state.things) < 2 else 0.25))
-        if len(state.things) < 2:
-            actions.append(("have", 3.0 if not state.things else 1.0))
-        if lying:
-            actions.append(("pick", 3.0))
-        if [t for t in held if (last.kind, last.thing) not in (("pick", t), ("find", t))]:
-            actions.append(("put", 1.0))
-        if held and company:
-            actions += [("give", 3.0), ("show", 1.2)]
-            if any(state.held(other) for other in company):
-                actions.append(("swap", 2.5))
-        if held:
-            actions.append(("use", 1.0))
-        if [t for t in held if t != last.thing]:
-            actions.append(("still", 1.3))
-        others = [noun for noun, _, where in state.things if where != actor]
-        if others and not want:
-            actions.append(("want", 1.0))
-        if others and company and state.length < 10:
-            actions.append(("ask", 1.8))
-        if want and (state.holder(want) or state.place(want) != state.place(actor)):
-            actions.append(("feel", 4.0 if want in held else 2.0))
-        return actions
-
-    # ---------------------------------------------------------------- step 2: the details
-
-    def _events(self, state: State, kind: str, actor: str | None) -> Weighted[Event]:
-        """The events of one kind that are possible, with probabilities."""
-        return _normalize(list(self._details(state, kind, actor)))
-
-    def _details(self, state: State, kind: str, actor: str | None) -> Iterable[tuple[float, Event]]:
-        if kind in ("close", "lie", "there", "join", "open", "end"):
-            yield from self._scenes(state, kind)
-            return
-        assert actor is not None
-        assert state.last is not None
-        last = state.last
-        held, company, want = state.held(actor), state.company(actor), state.want(actor)
-        here = state.place(actor)
-        if kind == "go":
-            for place in PLACES:
-                if place != here:
-                    weight = 1.0 + 2.0 * any(there == place for _, there in state.people)
-                    weight += 3.0 * (want is not None and state.place(want) == place)
-                    yield weight, Event("go", actor, place=place)
-        elif kind == "look":
-            seen = [Event("look", actor, other=other) for other in company]
-            seen += [Event("look", actor, thing=noun) for noun in state.held(here)]
-            for event in seen or [Event("look", actor)]:
-                yield 1.0, event
-        elif kind == "letter":
-            cast = {name for name, _ in state.people}
-            for sender, weight in SENDERS.items():
-                if sender not in cast:
-                    yield weight, Event("letter", actor, other=sender, place=HOMES[sender])
-        elif kind in ("find", "have"):
-            yield from self._new_things(state, kind, actor, here)
-        elif kind == "pick":
-            for noun in state.held(here):
-                if (last.kind, last.thing) != ("put", noun):
-                    yield 4.0 if noun == want else 1.0, Event("pick", actor, thing=noun)
-        elif kind == "put":
-            for noun in held:
-                if (last.kind, last.thing) not in (("pick", noun), ("find", noun)):
-                    yield 1.0, Event("put", actor, thing=noun, place=here)
-        elif kind in ("give", "show"):
-            for noun in held:
-                for other in company:
-                    weight = 4.0 if state.want(other) == noun else 1.0
-                    yield weight, Event(kind, actor, other, noun)
-        elif kind == "swap":
-            for other in company:
-                for noun in held:
-                    for second in state.held(other):
-                        yield 1.0, Event("swap", actor, other, noun, second)
-        elif kind == "use":
-            for noun in held:
-                yield 1.0, Event("use", actor, thing=noun)
-        elif kind == "still":
-            for noun in held:
-                if noun != last.thing:
-                    yield 1.0, Event("still", actor, thing=noun)
-        elif kind in ("want", "ask"):
-            for noun, _, where in state.things:
-                if where != actor:
-                    yield 1.0, Event(kind, actor, thing=noun)
-        elif kind == "feel":
-            yield 1.0, Event("feel", actor, thing=want)
-        elif kind == "answer":
-            for other in company:
-                yield 1.0, Event("answer", other, actor, last.thing)
-
-    def _scenes(self, state: State, kind: str) -> Iterable[tuple[float, Event]]:
-        """Details of what happens to nobody in particular."""
-        if kind == "open":
-            for name, p in zipf(PEOPLE, 1.2):
-                for place, q in zipf(PLACES, 0.7):
-                    yield p * q, Event("open", name, place=place)
-        elif kind == "join":
-            present = dict(state.people)
-            for name, p in zipf(PEOPLE, 1.2):
-                if name not in present:
-                    for place, q in zipf(PLACES, 0.7):
-                        together = place in present.values()
-                        yield p * (q + 1.0 * together), Event("join", name, place=place)
-        elif kind == "there":
-            for place in dict.fromkeys(place for _, place in state.people):
-                yield from self._new_things(state, "there", None, place)
-        elif kind == "lie":
-            assert state.last is not None
-            for noun, _, where in state.things:
-                if where in PLACES and noun != state.last.thing:
-                    yield 1.0, Event("lie", thing=noun, place=where)
-        elif kind == "close":
-            for noun, _, where in state.things:
-                place = where if where in PLACES else None
-                holder = None if place else where
-                yield 1.0, Event("close", other=holder, thing=noun, place=place)
-            yield 1.0, Event("close")
-        else:
-            yield 1.0, Event("end")
-
-    def _new_things(
-        self, state: State, kind: str, actor: str | None, place: str
-    ) -> Iterable[tuple[float, Event]]:
-        known = {noun for noun, _, _ in state.things}
-        for noun, p in zipf(THINGS, 0.8):
-            if noun not in known:
-                for adjective, q in zipf(ADJECTIVES, 0.7):
-                    yield p * q, Event(kind, actor, thing=noun, place=place, adjective=adjective)
-
-    # ---------------------------------------------------------------- step 3: the wording
-
-    def _wordings(self, state: State, event: Event) -> Weighted[str]:
-        """The sentences that tell an event, with probabilities."""
-        kind, actor, noun, place = event.kind, event.actor, event.thing, event.place
-        if kind in ("close", "lie", "there", "join", "open", "end"):
-            return self._scene_wordings(state, event)
-        assert actor is not None
-        if kind == "ask":
-            assert noun is not None
-            return [
-                (p, f'"Where is {name}?" asked {actor}.')
-                for p, name in _names(state, noun, allow_it=False)
-            ]
-        if kind == "answer":
-            assert noun is not None
-            return [(1.0, f'"{self._whereabouts(state, event)}," said {actor}.')]
-        subjects = [(p, _capital(subject)) for p, subject in _subjects(state, actor)]
-        he = _pronoun(actor)
-        if kind == "look":
-            if event.other:
-                sights = [(0.5, f"saw {event.other} there"), (0.5, f"met {event.other} there")]
-            elif noun:
-                sights = [(p, f"saw {name} there") for p, name in _names(state, noun, False)]
-            else:
-                sights = [(1.0, "was alone there")]
-            return [(p * q, f"{s} {sight}.") for p, s in subjects for q, sight in sights]
-        if kind == "letter":
-            origin = f"from {event.other} in {place}"
-            return [(0.5 * p, f"{s} got a letter {origin}.") for p, s in subjects] + [
-                (0.5, f"A letter came for {actor} {origin}.")
-            ]
-        if kind == "have":
-            assert event.adjective is not None
-            assert noun is not None
-            return [(p, f"{s} had {_a(event.adjective, noun)}.") for p, s in subjects]
-        if kind == "go":
-            return self._go_wordings(state, event)
-        assert noun is not None
-        openers = _openers(state, actor)
-        if kind == "find":
-            assert event.adjective is not None
-            thing = _a(event.adjective, noun)
-            return [
-                (0.5 * p, f"{s} found {thing} and {end}.")
-                for p, s in openers
-                for end in ("took it", "picked it up")
-            ]
-        names = _names(state, noun)
-        if kind == "pick":
-            return [
-                (0.5 * p * q, f"{s} {verb}.")
-                for p, s in openers
-                for q, t in names
-                for verb in (f"picked {t} up", f"took {t}")
-            ]
-        if kind == "put":
-            assert place is not None
-            return [
-                (0.5 * p * q, f"{s} {verb}.")
-                for p, s in openers
-                for q, t in names
-                for verb in (f"put {t} down", f"left {t} {_at(place)}")
-            ]
-        if kind in ("give", "show"):
-            verb = "gave" if kind == "give" else "showed"
-            return [
-                (0.5 * p * q, f"{s} {verb} {t} to {event.other}.")
-                for p, s in openers
-                for q, t in names
-            ] + [
-                (0.5 * p * q, f"{s} {verb} {event.other} {t}.")
-                for p, s in openers
-                for q, t in _names(state, noun, allow_it=False)
-            ]
-        if kind == "swap":
-            return [
-                (p, f"{s} gave {event.other} the {noun} and got the {event.second} for it.")
-                for p, s in openers
-            ]
-        if kind == "use":
-            return [(p * q, f"{s} {THINGS[noun]} {t}.") for p, s in openers for q, t in names]
-        if kind == "still":
-            return [(p * q, f"{s} still had {t}.") for p, s in subjects for q, t in names]
-        if kind == "want":
-            return [(p * q, f"{s} wanted {t}.") for p, s in subjects for q, t in names]
-        holder = state.holder(noun)
-        if holder == actor:
-            mood = [(q, f"was happy because {he} had {t}") for q, t in names]
-        elif holder:
-            mood = [(q, f"was sad because {holder} had {t}") for q, t in names]
-        else:
-            here = _at(state.place(actor))
-            mood = [(q, f"looked for {t}, but it was not {here}") for q, t in names]
-        return [(p * q, f"{s} {how}.") for p, s in subjects for q, how in mood]
-
-    def _go_wordings(self, state: State, event: Event) -> Weighted[str]:
-        assert event.actor is not None
-        want, held = state.want(event.actor), state.held(event.actor)
-        to = f"to the {event.place}"
-        ways: Weighted[str] = [(0.6, f"went {to}"), (0.25, f"walked {to}"), (0.15, f"ran {to}")]
-        if want and want not in held:
-            ways = [(0.7 * p, way) for p, way in ways]
-            ways += [
-                (0.3 * q, f"went {to} to look for {t}") for q, t in _names(state, want, False)
-            ]
-        elif len(held) == 1:
-            ways = [(0.6 * p, way) for p, way in ways]
-            ways += [(0.4 * q, f"took {t} {to}") for q, t in _names(state, held[0])]
-        return [(p * q, f"{s} {way}.") for p, s in _openers(state, event.actor) for q, way in ways]
-
-    def _scene_wordings(self, state: State, event: Event) -> Weighted[str]:
-        kind, noun, place = event.kind, event.thing, event.place
-        if kind == "end":
-            return [(1.0, "")]
-        if kind == "open":
-            assert place is not None
-            return [(p, f"{opening}{event.actor} was {_at(place)}.") for p, opening in OPENINGS]
-        if kind == "join":
-            assert place is not None
-            if state.topic and place == state.place(state.topic):
-                return [(0.7, f"{event.actor} was there too."), (0.3, f"{event.actor} came along.")]
-            return [(1.0, f"{event.actor} was {_at(place)}.")]
-        if kind == "there":
-            assert noun is not None
-            assert place is not None
-            assert event.adjective is not None
-            thing = _a(event.adjective, noun)
-            return [
-                (0.7, f"There was {thing} {_at(place)}."),
-                (0.3, f"{_capital(_at(place))}, there was {thing}."),
-            ]
-        if kind == "lie":
-            assert noun is not None
-            assert place is not None
-            return [
-                (p, f"{_capital(t)} was still {_at(place)}.")
-                for p, t in _names(state, noun, allow_it=False)
-            ]
-        if noun is None:
-            return [
-                (0.5, "It was a good day."),
-                (0.3, "Then it was time to sleep."),
-                (0.2, "What a day it was."),
-            ]
-        where = f"still {_at(place)}" if place else f"with {event.other}"
-        return [
-            (p, f"In the evening, {t} was {where}.") for p, t in _names(state, noun, allow_it=False)
-        ]
-
-    def _whereabouts(self, state: State, event: Event) -> str:
-        """What a person who answers says of the thing that was asked for."""
-        assert event.thing is not None
-        assert event.actor is not None
-        holder = state.holder(event.thing)
-        if holder == event.actor:
-            return "I have it"
-        if holder:
-            return f"{holder} has it"
-        place = state.place(event.thing)
-        return "It is here" if place == state.place(event.actor) else f"It is {_at(place)}"
-
-    # ---------------------------------------------------------------- what an event changes
-
-    def after(self, state: State, event: Event) -> State:
-        """The state after an event."""
-        kind, actor, noun = event.kind, event.actor, event.thing
-        people, things, wants = state.people, state.things, state.wants
-        if kind in ("open", "join"):
-            assert actor is not None
-            assert event.place is not None
-            people = (*people, (actor, event.place))
-        elif kind == "go":
-            people = tuple((n, event.place if n == actor else p) for n, p in people)  # type: ignore[misc]
-        elif kind in ("there", "have", "find"):
-            where = event.place if kind == "there" else actor
-            things = (*things, (noun, event.adjective, where))  # type: ignore[assignment]
-        moves = {
-            "pick": {noun: actor},
-            "put": {noun: event.place},
-            "give": {noun: event.other},
-            "swap": {noun: event.other, event.second: actor},
-        }.get(kind, {})
-        if moves:
-            things = tuple((n, a, moves.get(n, w)) for n, a, w in things)  # type: ignore[misc]
-        if kind == "want":
-            wants = (*wants, (actor, noun))  # type: ignore[assignment]
-        elif kind == "feel" and state.holder(noun) == actor:  # type: ignore[arg-type]
-            wants = tuple(pair for pair in wants if pair[0] != actor)
-        topic = None if kind in ("answer", "ask", "lie", "there") else actor
-        it = None if kind in ("swap", "ask", "answer") else noun
-        return replace(
-            state,
-            people=people,
-            things=things,
-            wants=wants,
-            topic=topic,
-            it=it,
-            last=event,
-            letter=state.letter or kind == "letter",
-            length=state.length + (kind != "end"),
-        )
+    def __init__(self) -> None:
+        self._continuations = lru_cache(maxsize=256)(self._enumerate)
+        self._token_paths = lru_cache(maxsize=64)(self._tokenize)
 
     # ---------------------------------------------------------------- drawing stories
 
     def _draw(self, rng: np.random.Generator) -> tuple[Story, float]:
         """One story, and the sum of the entropies (nats) of the choices met on the way."""
         state, total = State(), 0.0
-        sentences, events, states = [], [], []
+        story = Story([], [], [])
         while True:
-            h_kind, (kind, actor) = _choose(self._kinds(state), rng)
-            h_event, event = _choose(self._events(state, kind, actor), rng)
-            h_words, text = _choose(self._wordings(state, event), rng)
-            total += h_kind + h_event + h_words
+            h_kind, (kind, actor) = choose(self.kinds(state), rng)
+            h_event, event = choose(self.events(state, kind, actor), rng)
+            h_wording, text = choose(self.wordings(state, event), rng)
+            total += h_kind + h_event + h_wording
             if event.kind == "end":
-                return Story(sentences, events, states), total
+                return story, total
             state = self.after(state, event)
-            sentences.append(text)
-            events.append(event)
-            states.append(state)
+            story.sentences.append(text)
+            story.events.append(event)
+            story.states.append(state)
 
     def story(self, rng: np.random.Generator) -> Story:
         """Draw one story."""
         return self._draw(rng)[0]
 
     def stories(self, n: int, seed: int) -> list[Story]:
-        """Draw `n` stories from the generator with this seed."""
+        """Draw `n` stories; the first ones of a longer list with the same seed are the same."""
         rng = np.random.default_rng(seed)
         return [self.story(rng) for _ in range(n)]
 
     def corpus(self, n_stories: int, seed: int) -> str:
-        """The texts of `stories(n_stories, seed)`, one a line."""
+        """The texts of `stories(n_stories, seed)`, each followed by a newline."""
         return "".join(story.text + "\n" for story in self.stories(n_stories, seed))
+
+    # ---------------------------------------------------------------- exact probabilities
+
+    def _enumerate(self, state: State) -> Continuations:
+        """Everything that can come next, with probabilities that sum to one."""
+        found: Continuations = {}
+        for p_kind, (kind, actor) in self.kinds(state):
+            for p_event, event in self.events(state, kind, actor):
+                p = p_kind * p_event
+                for p_wording, text in self.wordings(state, event):
+                    earlier = found.get(text, (0.0, event))[0]
+                    found[text] = (earlier + p * p_wording, event)
+        return found
+
+    def _follow(self, sentences: Sequence[str]) -> tuple[Story, list[float]]:
+        """Read sentences one after another; returns the story and each one's ln p."""
+        state, events, states, log_probs = State(), [], [], []
+        for i, sentence in enumerate(sentences):
+            options = self._continuations(state)
+            if not sentence or sentence not in options:
+                raise PrimerError(f"sentence {i + 1} cannot come there: {sentence!r}")
+            probability, event = options[sentence]
+            state = self.after(state, event)
+            events.append(event)
+            states.append(state)
+            log_probs.append(math.log(probability))
+        return Story(list(sentences), events, states), log_probs
+
+    def parse(self, text: str) -> Story:
+        """Read a story, or the beginning of one that breaks off after a sentence.
+
+        Raises:
+            PrimerError: the text is empty, or one of its sentences cannot come where it stands.
+        """
+        sentences, rest = _split(text)
+        if rest.strip() or not sentences:
+            raise PrimerError(f"a story is one or more whole sentences, not {text[-60:]!r}")
+        return self._follow(sentences)[0]
+
+    def sentence_log_probs(self, text: str) -> list[float]:
+        """The log-probability, ln p in nats, of each sentence of a story given those before it.
+
+        The end of the story adds nothing: after a closing sentence it is certain.
+
+        Raises:
+            PrimerError: as `log_prob`.
+        """
+        sentences, rest = _split(text)
+        if rest.strip() or not sentences:
+            raise PrimerError(f"a story is one or more whole sentences, not {text[-60:]!r}")
+        story, log_probs = self._follow(sentences)
+        if story.events[-1].kind != "close":
+            raise PrimerError("the story is not over: its last sentence is not a closing one")
+        return log_probs
+
+    def log_prob(self, text: str) -> float:
+        """The log-probability, ln p in nats, of a whole story, exactly.
+
+        Raises:
+            PrimerError: the text is empty, impossible in this world, or breaks off.
+        """
+        return math.fsum(self.sentence_log_probs(text))
+
+    def next_sentences(self, prefix_sentences: Sequence[str]) -> list[tuple[str, float]]:
+        """All sentences that can come next, with probabilities; "" is the end of the story.
+
+        Raises:
+            PrimerError: one of the sentences cannot come where it stands.
+        """
+        state = self._follow(prefix_sentences)[0].state
+        return [(text, p) for text, (p, _) in self._continuations(state).items()]
+
+    # ---------------------------------------------------------------- in tokens
+
+    def _tokenize(self, state: State, tokenizer: Tokenizer) -> TokenPaths:
+        space = " " if state.length else ""
+        return [
+            (tuple(tokenizer.encode(space + text)) if text else (tokenizer.end_id,), p)
+            for text, (p, _) in self._continuations(state).items()
+        ]
+
+    def next_token_distribution(self, prefix_text: str, tokenizer: Tokenizer) -> np.ndarray:
+        """The exact distribution over the next token, shape (vocab_size,).
+
+        This is what a perfect language model would output after `<|end|>` and the tokens of
+        `prefix_text`. No token crosses the end of a sentence, so it is enough to list the possible
+        sentences and add up the probabilities of those that agree with the tokens so far.
+
+        Raises:
+            PrimerError: no story begins with these tokens.
+        """
+        sentences, rest = _split(prefix_text)
+        state = self._follow(sentences)[0].state
+        begun = tuple(tokenizer.encode(rest))
+        return _next_token(self._token_paths(state, tokenizer), begun, tokenizer.vocab_size)
+
+    def token_distributions(self, text: str, tokenizer: Tokenizer) -> np.ndarray:
+        """`next_token_distribution` at every position of a story, shape (n_tokens + 1, vocab_size).
+
+        Row i is the distribution of token i given those before it; the last row is that of
+        `<|end|>`.
+        """
+        story = self.parse(text)
+        rows = []
+        for before, sentence in zip([State(), *story.states], [*story.sentences, ""], strict=True):
+            paths = self._token_paths(before, tokenizer)
+            space = " " if before.length else ""
+            ids = tuple(tokenizer.encode(space + sentence)) if sentence else (tokenizer.end_id,)
+            for i, token in enumerate(ids):
+                rows.append(_next_token(paths, ids[:i], tokenizer.vocab_size))
+                paths = [path for path in paths if len(path[0]) > i and path[0][i] == token]
+        return np.array(rows)
+
+    def token_log_probs(self, text: str, tokenizer: Tokenizer) -> np.ndarray:
+        """Exact ln p of each token of a whole story and of the `<|end|>` after it.
+
+        Shape (n_tokens + 1,); the sum is `log_prob(text)`.
+        """
+        self.sentence_log_probs(text)
+        ids = [*tokenizer.encode(text), tokenizer.end_id]
+        return np.log(self.token_distributions(text, tokenizer)[np.arange(len(ids)), ids])
+
+    # ---------------------------------------------------------------- entropy
+
+    def entropy(self, n: int = 1000, seed: int = 0) -> tuple[float, float]:
+        """The entropy of a story in nats, and the standard error of that estimate.
+
+        By the chain rule the entropy of a story is the expected sum of the entropies of the choices
+        on the way. Those are exact; only which choices are met is sampled, so the estimate varies
+        less than the mean of -ln p over the same stories would (Rao–Blackwell).
+        """
+        if n < 2:
+            raise PrimerError("the entropy is estimated from two stories or more")
+        rng = np.random.default_rng(seed)
+        values = np.array([self._draw(rng)[1] for _ in range(n)])
+        return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n))
+
+    def entropy_per_token(
+        self, tokenizer: Tokenizer, n: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Entropy of a story over its mean length in tokens: the least loss per token, in nats.
+
+        The `<|end|>` of a story counts as a token. The standard error is that of a ratio of means
+        (delta method).
+        """
+        if n < 2:
+            raise PrimerError("the entropy is estimated from two stories or more")
+        rng = np.random.default_rng(seed)
+        drawn = [self._draw(rng) for _ in range(n)]
+        nats = np.array([entropy for _, entropy in drawn])
+        lengths = np.array([len(tokenizer.encode(story.text)) + 1 for story, _ in drawn])
+        ratio = nats.sum() / lengths.sum()
+        error = (nats - ratio * lengths).std(ddof=1) / (lengths.mean() * math.sqrt(n))
+        return float(ratio), float(error)
+
+    # ---------------------------------------------------------------- what is true
+
+    def facts(self, state: State) -> list[Fact]:
+        """Who is where, who has what, and where things are."""
+        facts = []
+        for person, place in state.people:
+            facts.append(Fact(person, "is", place, f"{person} is {at(place)}."))
+        for noun, adjective, _ in state.things:
+            thing = f"{adjective} {noun}"
+            holder, place = state.holder(noun), state.place(noun)
+            if holder:
+                facts.append(Fact(holder, "has", thing, f"{holder} has the {thing}."))
+            facts.append(Fact(thing, "is", place, f"The {thing} is {at(place)}."))
+        return facts
+
+    def questions(self, story: Story) -> list[Question]:
+        """Questions that the story answers: who has and where is each thing, where is each person.
+
+        The question where a thing is comes with a prompt for a language model, unless the story is
+        over or has just asked something itself, so that nothing of the kind can follow. To ask
+        about a whole story, ask about `story.prefix(-1)`, which lacks only the closing sentence.
+        """
+        state = story.state
+        going_on = state.length > 3 and story.events[-1].kind not in ("close", "ask")
+        questions = []
+        for noun, adjective, where in state.things:
+            thing = f"the {adjective} {noun}"
+            holder = state.holder(noun)
+            questions.append(Question(f"Who has {thing}?", holder or "nobody"))
+            place = at(state.place(noun))
+            if going_on:
+                prompt = f"In the evening, {thing} was"
+                end = f" with {holder}." if holder else f" still {at(where)}."
+                questions.append(Question(f"Where is {thing}?", place, prompt, end))
+            else:
+                questions.append(Question(f"Where is {thing}?", place))
+        for person, place in state.people:
+            questions.append(Question(f"Where is {person}?", at(place)))
+        return questions
+
+    def knowledge(self) -> list[Question]:
+        """Where each sender of letters lives: what no story explains and only reading can teach.
+
+        In the order of how often they write (`SENDERS`). The prompts begin a story.
+        """
+        return [
+            Question(
+                f"Where does {sender} live?",
+                town,
+                f"One day, Mia was in the kitchen. She got a letter from {sender} in",
+                f" {town}.",
+            )
+            for sender, town in HOMES.items()
+        ]
+
+    def check(self, statement: str, story: Story) -> bool | None:
+        """Whether a statement is true at the end of a story; None if that cannot be decided.
+
+        Understood are, in present or past tense: "Mia has the (red) ball.", "Nobody has the ball.",
+        "Mia has nothing.", "The ball is (still) in the kitchen.", "The ball is with Mia.", "Mia is
+        in the kitchen.", "Greta lives in Oslo."; each also with "does not have" or "is not". None
+        is the answer where the statement has another form or speaks of what the story does not
+        mention.
+        """
+        match = next(filter(None, (form.fullmatch(statement) for form in _STATEMENTS)), None)
+        if match is None:
+            return None
+        said = {name: text for name, text in match.groupdict().items() if text}
+        truth = self._holds(said, story.state)
+        return truth if truth is None or "negation" not in said else not truth
+
+    def _holds(self, said: dict[str, str], state: State) -> bool | None:
+        if "sender" in said:
+            return HOMES[said["sender"]] == said["town"] if said["sender"] in HOMES else None
+        noun, person = said.get("noun"), said.get("person")
+        if noun and noun not in {thing for thing, _, _ in state.things}:
+            return None
+        if person and person != "Nobody" and person not in dict(state.people):
+            return None
+        if noun and said.get("adjective", state.adjective(noun)) != state.adjective(noun):
+            return False
+        if "nothing" in said:
+            assert person
+            return not state.held(person)
+        if "place" in said:
+            name = noun or person
+            assert name
+            return state.place(name) == said["place"]
+        assert noun
+        return state.holder(noun) == (None if person == "Nobody" else person)
+
+
+def _split(text: str) -> tuple[list[str], str]:
+    """Whole sentences, and what is left: the beginning of another one, with its leading space."""
+    *sentences, last = re.split(r"(?<=\.) ", text)
+    if last.endswith("."):
+        return [*sentences, last], ""
+    return sentences, " " + last if sentences else last
+
+
+def _next_token(paths: TokenPaths, begun: tuple[int, ...], vocab_size: int) -> np.ndarray:
+    """Probabilities of the token after `begun`, among the paths that start with it."""
+    n = len(begun)
+    weights = np.zeros(vocab_size)
+    for ids, p in paths:
+        if len(ids) > n and ids[:n] == begun:
+            weights[ids[n]] += p
+    total = weights.sum()
+    if total == 0:
+        raise PrimerError("no story of this world goes on like this")
+    return weights / total
+
+
+def _statements() -> list[re.Pattern[str]]:
+    person = f"(?P<person>{'|'.join(PEOPLE)})"
+    thing = f"[Tt]he (?:(?P<adjective>{'|'.join(ADJECTIVES)}) )?(?P<noun>{'|'.join(THINGS)})"
+    place = f"(?:in|on|at) the (?P<place>{'|'.join(PLACES)})"
+    now = r"(?:is|was)(?: (?P<negation>not)| still)?"
+    has = r"(?:(?:still )?(?:has|had)|(?P<negation>(?:does|did) not have))"
+    forms = [
+        f"(?P<person>{'|'.join(PEOPLE)}|Nobody) {has} {thing}",
+        f"{person} (?:has|had) (?P<nothing>nothing)",
+        f"{thing} {now} with {person}",
+        f"(?:{thing}|{person}) {now} {place}",
+        r"(?P<sender>\w+) lives in (?P<town>\w+)",
+        r"(?P<sender>\w+) (?P<negation>does not) live in (?P<town>\w+)",
+    ]
+    return [re.compile(rf"{form}\.") for form in forms]
+
+
+_STATEMENTS = _statements()

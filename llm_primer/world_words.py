@@ -6,6 +6,7 @@ fall off as a power of the rank (Zipf's law), as those of words and names do in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -73,20 +74,22 @@ OPENINGS = [
 #: What may stand before the subject, with probabilities.
 TIME_WORDS = [(0.65, ""), (0.25, "Then "), (0.1, "Later, ")]
 
-TOWNS = (
+TOWNS = re.findall(
+    r"\w+",
     "Oslo Rome Paris Lima Cairo Delhi Tokyo Accra Quito Dublin Prague Lisbon Nairobi Boston "
-    "Sydney Vienna"
-).split()
+    "Sydney Vienna",
+)
 
-_SENDERS = (
+_SENDERS = re.findall(
+    r"\w+",
     "Greta Ivan Julia Karl Paula Omar Elsa Pedro Ruth Jonas Alice Victor Irene Felix Dora Simon "
     "Martha Hector Zoe Walter Amina Boris Celia Dmitri Edith Farid Gloria Henry Ines Jacob Kira "
     "Lorenzo Mabel Nikos Olga Patrick Queenie Ravi Sofia Thomas Ursula Vera Wesley Xavier Yara "
     "Zachary Agnes Bruno Carmen Diego Esther Fabio Gwen Hilda Isaac Judith Kenji Laura Marco Nadia "
     "Otis Petra Quentin Renata Stefan Tamara Ulrich Valeria Wilma Ximena Yusuf Zelda Arthur Bianca "
     "Cyrus Delia Emil Flora Gustav Helga Igor Jasmine Kurt Leila Milton Ndidi Orson Phoebe Rufus "
-    "Selma Tariq Una Vincent Winona Yolanda Zubin Astrid Basil Cordelia Duncan"
-).split()
+    "Selma Tariq Una Vincent Winona Yolanda Zubin Astrid Basil Cordelia Duncan",
+)
 
 
 @lru_cache(maxsize=64)
