@@ -27,7 +27,7 @@ from llm_primer.world_words import ADJECTIVES, HOMES, PEOPLE, PLACES, SENDERS, T
 if TYPE_CHECKING:
     from llm_primer.ngram import NGram
     from llm_primer.tokenizer import Tokenizer
-    from llm_primer.world import World
+    from llm_primer.world import Question, World
 
 # --- Error bars -----------------------------------------------------------------------------------
 
@@ -437,37 +437,61 @@ def factual_accuracy(
     )
 
 
+def completes(model: Any, tokenizer: Tokenizer, question: Question, story: str = "") -> bool:
+    """Whether a model's most likely continuation of a question's prompt is the true one.
+
+    Args:
+        model: neural.
+        tokenizer: the model's.
+        question: with ``prompt`` and ``completion``.
+        story: the sentences before the prompt, or "".
+
+    Raises:
+        PrimerError: the question has no prompt.
+    """
+    if question.prompt is None or question.completion is None:
+        raise PrimerError(f"The question {question.text!r} has no prompt to go on with.")
+    begun = f"{story} {question.prompt}" if story else question.prompt
+    ids = tokenizer.encode(begun)
+    wanted = tokenizer.encode(begun + question.completion)[len(ids) :]
+    return generate(model, [tokenizer.end_id, *ids], len(wanted), temperature=0) == wanted
+
+
 def completion_accuracy(
     model: Any, tokenizer: Tokenizer, world: World, n_stories: int = 100, seed: int = 3
 ) -> Interval:
-    """How often a model finishes a sentence about the story's facts truly, without any fine-tuning.
+    """How often a model finishes a sentence about the story's facts truly, without fine-tuning.
 
-    The world's questions come with the beginning of a sentence that could follow the story
-    (`Question.prompt`) and its one true end. The greedy continuation must be that end.
+    Before its closing sentence each story is stopped and asked about: "In the evening, the red ball
+    was", the model has to go on with who has it or where it lies.
 
     Args:
         model: neural.
         tokenizer: the model's.
         world: which tells the stories and knows the facts.
-        n_stories: how many stories; all questions about each are asked.
+        n_stories: how many stories; all such questions about each are asked.
         seed: of the stories.
     """
     rows = []
     for story in world.stories(n_stories, seed):
-        right = asked = 0
-        for question in world.questions(story):
-            if question.prompt is None or question.completion is None:
-                continue
-            text = f"{story.text} {question.prompt}"
-            expected = tokenizer.encode(text + question.completion)
-            ids = tokenizer.encode(text)
-            wanted = expected[len(ids) :]
-            got = generate(model, [tokenizer.end_id, *ids], len(wanted), temperature=0)
-            right += got == wanted
-            asked += 1
-        if asked:
-            rows.append((right, asked))
+        begun = story.prefix(-1)
+        hits = [
+            completes(model, tokenizer, question, begun.text)
+            for question in world.questions(begun)
+            if question.prompt is not None
+        ]
+        if hits:
+            rows.append((sum(hits), len(hits)))
     return bootstrap(np.array(rows, float), lambda r: float(r[:, 0].sum() / r[:, 1].sum()))
+
+
+def knowledge(model: Any, tokenizer: Tokenizer, world: World) -> Array:
+    """Which of the facts that only reading can teach a model knows: one truth value per sender.
+
+    In the order of `World.knowledge`, from the sender who writes most often to the rarest: facts
+    that were read often are known, and of the rare ones a model writes some town all the same.
+    """
+    return np.array([completes(model, tokenizer, question) for question in world.knowledge()])
 
 
 @cache

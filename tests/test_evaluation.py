@@ -195,13 +195,15 @@ def test_completions_are_compared_with_the_truth(tokenizer, world):
 
         def __init__(self, sure):
             self.after = {}
+            asked = [("", q) for q in world.knowledge()[::2]]
             for story in world.stories(6, 3):
-                for q in world.questions(story):
-                    if q.prompt is not None and sure:
-                        start = tokenizer.encode(f"{story.text} {q.prompt}")
-                        whole = tokenizer.encode(f"{story.text} {q.prompt}{q.completion}")
-                        for i in range(len(start), len(whole)):
-                            self.after[tuple(whole[:i])] = whole[i]
+                begun = story.prefix(-1)
+                asked += [(f"{begun.text} ", q) for q in world.questions(begun) if q.prompt]
+            for before, q in asked if sure else ():
+                start = tokenizer.encode(f"{before}{q.prompt}")
+                whole = tokenizer.encode(f"{before}{q.prompt}{q.completion}")
+                for i in range(len(start), len(whole)):
+                    self.after[tuple(whole[:i])] = whole[i]
 
         def logits(self, ids):
             z = np.zeros((1, ids.shape[1], tokenizer.vocab_size))
@@ -211,6 +213,12 @@ def test_completions_are_compared_with_the_truth(tokenizer, world):
     right = evaluation.completion_accuracy(Knows(True), tokenizer, world, n_stories=6)
     wrong = evaluation.completion_accuracy(Knows(False), tokenizer, world, n_stories=6)
     assert (right.estimate, wrong.estimate) == (1, 0)
+    known = evaluation.knowledge(Knows(True), tokenizer, world)
+    assert known[::2].all()
+    assert not known[1::2].any()
+    with pytest.raises(PrimerError, match="no prompt"):
+        question = world.questions(world.stories(1, 3)[0])[0]
+        evaluation.completes(Knows(True), tokenizer, question)
 
 
 @pytest.mark.parametrize(
