@@ -3,13 +3,21 @@
 import importlib
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).parent.parent
+
 # What a test may need beyond requirements.lock, and how to get it.
 TOOLS = {
     "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+    "chromium": "apt install chromium",
+    "xelatex": "apt install $(sed -n 's/^TEX_PACKAGES := //p' Makefile)",
+    "epubcheck": "apt install epubcheck",
 }
 
 
@@ -41,6 +49,23 @@ def require_tool():
 def require_torch(require_tool):
     """PyTorch, the independent implementation that ours is compared with."""
     return require_tool("torch")
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The folder of the whole site, built as strictly as `make html` builds it, and with its caches."""
+    build = ROOT / "_build"
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-b", "html",
+         "-d", str(build / "doctrees" / "html"), str(ROOT), str(build / "html")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TZ": "UTC", "PYTHONHASHSEED": "0"},
+        timeout=1500,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(f"the site does not build:\n{done.stderr[-4000:]}", pytrace=False)
+    return build / "html"
 
 
 @pytest.fixture
