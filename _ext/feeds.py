@@ -32,7 +32,6 @@ from feedgen.feed import FeedGenerator
 from mathtext import replace_math
 from post_front_matter import Post
 from sphinx.application import Sphinx
-from sphinx.errors import ConfigError
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -63,9 +62,18 @@ class Feed:
         return f"{self.folder}/atom.xml"
 
 
+def missing(config: Any) -> str:
+    """What the configuration lacks, without which a feed could have no address or no id."""
+    if not config.html_baseurl:
+        return "there is no html_baseurl"
+    if not re.fullmatch(r"[a-z0-9.-]+,\d{4}(-\d{2}){0,2}", config.feeds_authority):
+        return 'feeds_authority must be a host and a year, like "example.org,2026"'
+    return ""
+
+
 def wanted(app: Sphinx) -> bool:
     """Whether this builder makes a site with an address of its own."""
-    return app.builder.name in ("html", "dirhtml") and bool(app.config.html_baseurl)
+    return app.builder.name in ("html", "dirhtml") and not missing(app.config)
 
 
 def feeds(blog: Any) -> list[Feed]:
@@ -267,11 +275,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
 
 
 def check(app: Sphinx, config: Any) -> None:
-    """Stop at once if a feed could not have an address or an id."""
-    if not config.html_baseurl:
-        logger.warning("no feeds: html_baseurl is not set in conf.py", type="blog", subtype="feeds")
-    elif not re.fullmatch(r"[a-z0-9.-]+,\d{4}(-\d{2}){0,2}", config.feeds_authority):
-        raise ConfigError('feeds_authority must be a host and a year, like "example.org,2026"')
+    """Say once why there are no feeds."""
+    if lacks := missing(config):
+        logger.warning("no feeds: %s in conf.py", lacks, type="blog", subtype="feeds")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def mentions(site: TinySite) -> list[str]:
     words = [b"to-come", b"unfinished", b"secret", b"Secret", b"rare tag", b"rare-tag", b"volume-n"]
     ours = {name: data for name, data in site.files().items() if not name.startswith("_static/")}
     # Sphinx keeps the stems of words that no page has any more; they lead nowhere.
-    ours["searchindex.js"] = re.sub(rb"\w+:\[\]", b"", ours["searchindex.js"])
+    ours["searchindex.js"] = re.sub(rb'"?\w+"?:\[\]', b"", ours["searchindex.js"])
     return [name for name, data in ours.items() if any(w in data + name.encode() for w in words)]
 
 
