@@ -53,7 +53,7 @@ def require_torch(require_tool):
 
 @pytest.fixture(scope="session")
 def site():
-    """The folder of the whole site, built as strictly as `make html` builds it, and with its caches."""
+    """The folder of the whole site, built as strictly and with the same caches as `make html`."""
     build = ROOT / "_build"
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-b", "html",
