@@ -216,8 +216,8 @@ def test_completions_are_compared_with_the_truth(tokenizer, world):
     known = evaluation.knowledge(Knows(True), tokenizer, world)
     assert known[::2].all()
     assert not known[1::2].any()
+    question = world.questions(world.stories(1, 3)[0])[0]
     with pytest.raises(PrimerError, match="no prompt"):
-        question = world.questions(world.stories(1, 3)[0])[0]
         evaluation.completes(Knows(True), tokenizer, question)
 
 

@@ -9,7 +9,9 @@ from llm_primer import finetune, lora
 from llm_primer.autograd import Tensor
 from llm_primer.errors import PrimerError
 from llm_primer.nn import Linear, cross_entropy
+from llm_primer.tokenizer import Tokenizer
 from llm_primer.transformer import Transformer, TransformerConfig
+from llm_primer.world import World
 
 IDS = np.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
 
@@ -113,6 +115,18 @@ def test_only_the_answer_counts(model):
     np.testing.assert_allclose(finetune.answer_log_probs(model, some).data, one_by_one, rtol=1e-5)
     expected = -sum(one_by_one) / 3
     assert finetune.answer_loss(model, some, batch_size=1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_question_examples_hold_the_worlds_own_answers():
+    world, tokenizer = World(), Tokenizer.book()
+    made = finetune.question_examples(world, tokenizer, 3, seed=4)
+    stories = world.stories(3, 4)
+    asked = [(s, q) for s in stories for q in world.questions(s)]
+    assert len(made) == len(asked)
+    for example, (story, question) in zip(made, asked, strict=True):
+        assert example.prompt[0] == example.answer[-1] == tokenizer.end_id
+        text = tokenizer.decode([*example.prompt[1:], *example.answer[:-1]])
+        assert text == f"{story.text}\n{question.text} {question.answer}"
 
 
 def test_a_model_can_be_taught_a_task(model):

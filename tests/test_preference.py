@@ -10,9 +10,11 @@ from scipy.special import expit
 
 from llm_primer import lora, preference
 from llm_primer.autograd import Tensor
-from llm_primer.finetune import Example
+from llm_primer.finetune import Example, question_examples
 from llm_primer.preference import Pair
+from llm_primer.tokenizer import Tokenizer
 from llm_primer.transformer import Transformer, TransformerConfig
+from llm_primer.world import World
 
 
 @pytest.fixture
@@ -123,3 +125,18 @@ def test_a_reward_reads_the_whole_answer_and_nothing_after_it(model):
     alone = np.concatenate([judge.rewards([e]) for e in examples])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert together[0] != together[2]
+
+
+def test_truth_pairs_set_a_false_answer_of_the_same_kind_beside_the_true_one():
+    world, tokenizer = World(), Tokenizer.book()
+    made = preference.truth_pairs(world, tokenizer, 20, seed=4)
+    true = {e.prompt: e.answer for e in question_examples(world, tokenizer, 20, seed=4)}
+    assert len(made) > 60
+    for pair in made:
+        assert pair.chosen == true[pair.prompt]
+        assert pair.rejected != pair.chosen
+        question = tokenizer.decode(pair.prompt).splitlines()[-1]
+        asks_for_a_place = question.startswith("Where")
+        names_a_place = " the " in tokenizer.decode(pair.rejected)
+        assert asks_for_a_place == names_a_place
+    assert made == preference.truth_pairs(world, tokenizer, 20, seed=4)
