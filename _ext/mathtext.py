@@ -11,8 +11,10 @@ from typing import Any
 import lxml.etree
 
 # Said by position, not by a character that is read.
-INVISIBLE = dict.fromkeys(map(ord, "\u2061\u2062\u2063\u2064\u200b"))
+INVISIBLE = dict.fromkeys(map(ord, "\u2062\u2063\u2064\u200b"))
+APPLIED = "\u2061"  # between a function's name and what it is of: "log P", but "log(P)"
 WIDE = set("=≠<>≤≥≈≡∼∝→←⇒∈∉⊂⊆+−±×·÷∣∥|∧∨∪∩:≔")
+LARGE = set("∑∏∫∮⋃⋂")
 SKIPPED = {"annotation", "annotation-xml", "mphantom", "none", "mprescripts"}
 
 
@@ -39,6 +41,7 @@ def mathml_to_text(element: Any) -> str:
     if tag == "mspace":
         return " " if element.get("width", "").strip("-0.") not in ("", "em", "px") else ""
     parts = [mathml_to_text(child) for child in element if isinstance(child.tag, str)]
+    after = APPLIED if parts and parts[0].strip() in LARGE else ""
     if tag == "mfrac" and len(parts) == 2:
         return f"{_group(parts[0].strip())}/{_group(parts[1].strip())}"
     if tag == "msqrt":
@@ -46,12 +49,12 @@ def mathml_to_text(element: Any) -> str:
     if tag == "mroot" and len(parts) == 2:
         return f"root_{_group(parts[1].strip())}({parts[0].strip()})"
     if tag in ("msub", "munder") and len(parts) == 2:
-        return f"{parts[0].strip()}_{_group(parts[1].strip())}"
+        return f"{parts[0].strip()}_{_group(parts[1].strip())}{after}"
     if tag in ("msup", "mover") and len(parts) == 2:
         return _raised(parts[0].strip(), parts[1].strip())
     if tag in ("msubsup", "munderover") and len(parts) == 3:
         low = f"{parts[0].strip()}_{_group(parts[1].strip())}"
-        return _raised(low, parts[2].strip())
+        return _raised(low, parts[2].strip()) + after
     if tag == "mtable":
         return "; ".join(part.strip() for part in parts if part.strip())
     if tag == "mtr":
@@ -75,6 +78,7 @@ def _raised(base: str, top: str) -> str:
 
 def tidy(text: str) -> str:
     """Single spaces, none inside brackets."""
+    text = re.sub(rf"{APPLIED}\s*([(\[])", r"\1", text).replace(APPLIED, " ")
     text = re.sub(r"\s+", " ", text).strip()
     return re.sub(r"([(\[{]) | ([)\]},;])", r"\1\2", text)
 

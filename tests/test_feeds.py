@@ -30,7 +30,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> TinySite:
         '---\ndate: "2026-03-09"\ncategory: C++ & more\ntags: [Größe, a < b]\n'
         "author: [contributors, ada]\nsummary: A bell \\x07 rings.\n---\n"
         "# Less `<than>` & *more*\n\nA bell: \x07. [Up](/index.md), "
-        "[out](https://example.org/?a=1&b=2), [mail](mailto:a@b.example).\n\n![x](../figures/rise.svg)\n",
+        "[out](https://example.org/?a=1&b=2), [mail](mailto:a@b.example).\n\n"
+        "![x](../figures/rise.svg)\n",
     )
     build = made.build()
     assert build.code == 0, build.said
