@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -381,7 +381,7 @@ def sentence_form(sentence: str, words: dict[str, str]) -> str:
     return re.sub(r"\w+", lambda m: words.get(m.group().lower(), m.group().lower()), sentence)
 
 
-def judge(text: str, world: World, forms: set[str] | None = None) -> Verdict:
+def judge(text: str, world: World, forms: frozenset[str] | None = None) -> Verdict:
     """Checks a story sentence by sentence against what could have happened in the world.
 
     Args:
@@ -398,11 +398,12 @@ def judge(text: str, world: World, forms: set[str] | None = None) -> Verdict:
     return Verdict(text, len(told), len(told), None, False)
 
 
-def known_forms(world: World, n_stories: int = 2000, seed: int = 1) -> set[str]:
+@lru_cache(maxsize=4)
+def known_forms(world: World, n_stories: int = 2000, seed: int = 1) -> frozenset[str]:
     """The forms of all sentences of some stories, and "" for the end."""
     classes = _classes()
     stories = world.stories(n_stories, seed)
-    return {sentence_form(s, classes) for story in stories for s in story.sentences} | {""}
+    return frozenset({""}.union(sentence_form(s, classes) for x in stories for s in x.sentences))
 
 
 def factual_accuracy(
