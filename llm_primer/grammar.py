@@ -146,7 +146,7 @@ def choose(options: Weighted[T], rng: np.random.Generator) -> tuple[float, T]:
 
 
 def pronoun(name: str) -> str:
-    """ "she" or "he"."""
+    """Return the pronoun of a person, such as "he"."""
     return PEOPLE[name]
 
 
@@ -551,12 +551,13 @@ class Grammar:
             wants = (*wants, (actor, noun))
         elif kind == "feel" and state.holder(noun) == actor:
             wants = tuple((name, wanted) for name, wanted in wants if name != actor)
-        moves = {
+        all_moves: dict[str, dict[str | None, str]] = {
             "pick": {noun: actor},
             "put": {noun: place},
             "give": {noun: event.other or ""},
             "swap": {noun: event.other or "", event.second: actor},
-        }.get(kind, {})
+        }
+        moves = all_moves.get(kind)
         if moves:
             things = tuple((n, adjective, moves.get(n, where)) for n, adjective, where in things)
         topic = None if kind in ("answer", "ask", "lie", "there") else event.actor
