@@ -456,13 +456,14 @@ def plot_history(history: History, floor: float | None = None) -> tuple[Axes, Ax
     _, (top, bottom) = plt.subplots(
         2, 1, sharex=True, height_ratios=(2, 1), layout="constrained", figsize=(6.4, 4.4)
     )
-    first, second, third = list(COLORS.values() if isinstance(COLORS, dict) else COLORS)[:3]
-    top.plot(history.step, history.loss, color=first, lw=1, label="training")
-    top.plot(history.valid_step, history.valid_loss, color=second, lw=1.8, label="validation")
+    top.plot(history.step, history.loss, color=COLORS["blue"], lw=1, label="training")
+    top.plot(
+        history.valid_step, history.valid_loss, color=COLORS["orange"], lw=1.8, label="validation"
+    )
     if floor is not None:
         top.axhline(floor, color="black", lw=1, ls="--", label="floor: the world's entropy")
     top.set_ylabel("loss (nats per token)")
     top.legend(frameon=False)
-    bottom.plot(history.step, history.grad_norm, color=third, lw=1)
+    bottom.plot(history.step, history.grad_norm, color=COLORS["green"], lw=1)
     bottom.set(xlabel="step", ylabel="gradient length", yscale="log")
     return top, bottom

@@ -170,3 +170,14 @@ def test_a_history_survives_its_file_and_shrinks(tmp_path):
 def test_runs_that_make_no_sense_get_one_clear_error(change):
     with pytest.raises(PrimerError, match=r"A run's .* must be"):
         replace(RUN, **change)
+
+
+def test_the_plot_shows_both_curves_the_floor_and_the_gradient(require_tool):
+    require_tool("matplotlib").use("agg")
+    history = train(Transformer(SHAPE), TEXT, TEXT, RUN)
+    top, bottom = training.plot_history(history, floor=0.5)
+    labels = [text.get_text() for text in top.get_legend().get_texts()]
+    assert labels == ["training", "validation", "floor: the world's entropy"]
+    np.testing.assert_array_equal(top.lines[0].get_ydata(), history.loss)
+    np.testing.assert_array_equal(bottom.lines[0].get_ydata(), history.grad_norm)
+    assert len(training.plot_history(history)[0].lines) == 2
