@@ -29,6 +29,9 @@ _SPLIT = regex.compile(SPLIT)
 
 Pair = tuple[int, int]
 
+#: How many different pieces a tokenizer remembers; text repeats its words, so few suffice.
+_CACHE_SIZE = 100_000
+
 BOOK_PATH = Path(__file__).parent / "data" / "tokenizer.json"
 BOOK_VOCAB_SIZE = 512
 BOOK_STORIES = 20_000
@@ -61,7 +64,7 @@ class Tokenizer:
                 raise PrimerError(f"merge ({left}, {right}) names a token that does not exist yet")
             self._bytes.append(self._bytes[left] + self._bytes[right])
         self._rank = {pair: 256 + i for i, pair in enumerate(self.merges)}
-        self._cache: dict[bytes, list[int]] = {}
+        self._cache: dict[str, list[int]] = {}
 
     @property
     def vocab_size(self) -> int:
@@ -127,10 +130,8 @@ class Tokenizer:
         """
         ids: list[int] = []
         for piece in _SPLIT.findall(text):
-            try:
-                ids += self._encode_piece(piece.encode())
-            except UnicodeEncodeError as error:
-                raise PrimerError(f"not valid Unicode text: {piece!r}") from error
+            known = self._cache.get(piece)
+            ids += self._encode_piece(piece) if known is None else known
         return ids
 
     def encode_bytes(self, data: bytes) -> list[int]:
@@ -140,20 +141,19 @@ class Tokenizer:
         except UnicodeDecodeError:
             return list(data)
 
-    def _encode_piece(self, piece: bytes) -> list[int]:
-        """Apply the merges to one piece, earliest-learned pair first."""
-        ids = self._cache.get(piece)
-        if ids is None:
-            ids = list(piece)
-            while len(ids) > 1:
-                rank, pair = min(
-                    (self._rank.get(pair, self.end_id), pair) for pair in pairwise(ids)
-                )
-                if rank == self.end_id:
-                    break
-                ids = _merge(ids, pair, rank)
-            if len(self._cache) < 100_000:
-                self._cache[piece] = ids
+    def _encode_piece(self, piece: str) -> list[int]:
+        """Apply the merges to one piece, earliest-learned pair first, and remember the result."""
+        try:
+            ids = list(piece.encode())
+        except UnicodeEncodeError as error:
+            raise PrimerError(f"not valid Unicode text: {piece!r}") from error
+        while len(ids) > 1:
+            rank, pair = min((self._rank.get(pair, self.end_id), pair) for pair in pairwise(ids))
+            if rank == self.end_id:
+                break
+            ids = _merge(ids, pair, rank)
+        if len(self._cache) < _CACHE_SIZE:
+            self._cache[piece] = ids
         return ids
 
     def encode_document(self, text: str) -> list[int]:

@@ -168,14 +168,30 @@ class World(Grammar):
                     found[text] = (earlier + p * p_wording, event)
         return found
 
+    def _recognize(self, state: State, sentence: str) -> tuple[float, Event] | None:
+        """Probability and event of one next sentence, without listing all; None if impossible.
+
+        No two events are told by the same sentence, so the first match is the only one.
+        """
+        for p_kind, (kind, actor) in self.kinds(state):
+            for p_event, event in self.events(state, kind, actor):
+                if kind == "letter" and str(event.other) not in sentence:
+                    continue
+                if event.adjective and f"{event.adjective} {event.thing}" not in sentence:
+                    continue
+                p = sum(p for p, text in self.wordings(state, event) if text == sentence)
+                if p:
+                    return p_kind * p_event * p, event
+        return None
+
     def _follow(self, sentences: Sequence[str]) -> tuple[Story, list[float]]:
         """Read sentences one after another; returns the story and each one's ln p."""
         state, events, states, log_probs = State(), [], [], []
         for i, sentence in enumerate(sentences):
-            options = self._continuations(state)
-            if not sentence or sentence not in options:
+            found = self._recognize(state, sentence) if sentence else None
+            if found is None:
                 raise PrimerError(f"sentence {i + 1} cannot come there: {sentence!r}")
-            probability, event = options[sentence]
+            probability, event = found
             state = self.after(state, event)
             events.append(event)
             states.append(state)
