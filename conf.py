@@ -31,12 +31,14 @@ extensions = [
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
     # Our own, in _ext/: one file, one purpose.
     "mathml",  # mathematics laid out at build time: no script on the page
+    "inline_svg",  # SVG figures stand in the page, so that they follow light and dark
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take
     "held_back",  # drafts and posts dated after today never enter the build
     "ablog_mends",  # ABlog made safe for -j and right on incremental builds
     "feeds",  # Atom feeds for the blog, each category and each tag
     "post_info",  # date, update, reading time, authors, category, tags under a post's title
     "chapter_numbers",  # a chapter's number is its file's, also in a volume in parts
+    "announced",  # chapters to come can be referred to, and say that they are in preparation
     "walkthrough",  # ties posts and chapters; {chapters}, {series}
     "volume_sidebar",  # navigation rendered once per volume
     "asides",  # {plain-english}
@@ -110,6 +112,8 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_copy_source = False
 html_math_renderer = "mathml"
+mathml_cache_path = str(HERE / "_build" / ".math_cache")  # `make clean` keeps it, as it does cells
+html_scaled_image_link = False  # a drawing in the page needs no link to its file
 html_theme_options = {
     "navbar_persistent": [],  # otherwise an empty bar with a second search button
     "use_download_button": False,

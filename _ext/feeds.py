@@ -169,6 +169,11 @@ def content(app: Sphinx, docname: str) -> str:
         if element.getparent() is not None:
             element.drop_tree()
     replace_math(body)
+    for drawing in body.xpath(".//svg[@data-src]"):  # readers of feeds drop what is not a file
+        image = drawing.makeelement("img", src=drawing.get("data-src"))
+        image.set("alt", drawing.get("aria-label", ""))
+        image.tail = drawing.tail
+        drawing.getparent().replace(drawing, image)
     for element in body.iter():
         element.attrib.pop("id", None)  # several entries may stand on one page of a reader
     body.make_links_absolute(page)

@@ -1,0 +1,336 @@
+"""SVG figures stand in the page itself, so that they follow light and dark.
+
+An author writes `{figure}` or `{image}` with an SVG file and `:alt:`, or draws in a cell. In HTML a
+reader gets the drawing inside the page: black becomes the color of the text, the alternative text
+becomes the drawing's name for screen readers, and it is never wider than the column. Ids are made
+unique, and what no reader sees (metadata, editors' notes, far decimals) is left out. Bitmaps get
+their width and height, so that nothing moves while they load, and are fetched when they come near.
+
+An image without alternative text is a warning with its file and line, and so is a file that is not
+SVG. All other formats, EPUB among them, get the files as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import lxml.etree
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.images import get_image_size
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+    from sphinx.writers.html5 import HTML5Translator
+
+logger = logging.getLogger(__name__)
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+XML = "http://www.w3.org/XML/1998/namespace"
+BLACK = re.compile(r"#000(?:000)?(?![0-9a-fA-F])|\bblack\b|rgb\(\s*0%?\s*,\s*0%?\s*,\s*0%?\s*\)")
+PAINTS = ("fill", "stroke", "color", "stop-color")
+# In a mask black means "hidden", whatever the colors of the page.
+MASKS = ("mask", "filter")
+UNSEEN = ("metadata", "title", "desc", "script")
+REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
+
+
+class NotSvg(ValueError):
+    """A file that cannot be read as SVG."""
+
+
+def prepare(source: bytes, name: str, label: str) -> Any:
+    """The drawing as an element for a page.
+
+    Args:
+        source: what the file holds.
+        name: begins every id in it, and so keeps ids unique on a page.
+        label: the alternative text.
+
+    Raises:
+        NotSvg: the file is not well-formed, or its root is not `svg`.
+    """
+    parser = lxml.etree.XMLParser(
+        resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = lxml.etree.fromstring(source, parser)
+    except lxml.etree.XMLSyntaxError as error:
+        raise NotSvg(str(error)) from error
+    if root.tag != f"{{{SVG}}}svg":
+        raise NotSvg(f"its root is {root.tag}")
+    _drop_unseen(root)
+    _lift_style_sheets(root, name)
+    for element in root.iter(f"{{{SVG}}}*"):
+        _tidy_attributes(element)
+    _recolor(root)
+    _rename_ids(root, name)
+    _unwrap_groups(root)
+    _set_size(root)
+    root.set("fill", root.get("fill", "currentColor"))  # what has no color of its own is black
+    root.set("role", "img")
+    root.set("aria-label", label)
+    return root
+
+
+def to_html(root: Any) -> str:
+    """The element as text; HTML needs no namespaces."""
+    text = lxml.etree.tostring(root, encoding="unicode", with_tail=False)
+    return re.sub(r'\s+xmlns(?::\w+)?="[^"]*"', "", text)
+
+
+def _drop_unseen(root: Any) -> None:
+    for element in list(root.iter()):
+        own = isinstance(element.tag, str) and element.tag.startswith(f"{{{SVG}}}")
+        if not own or lxml.etree.QName(element).localname in UNSEEN:
+            _remove(element)
+        elif not _has_text(element):
+            element.text = None
+            for child in element:
+                child.tail = None
+
+
+def _has_text(element: Any) -> bool:
+    names = {"text", "tspan", "textPath", "style", "a"}
+    return any(
+        lxml.etree.QName(place).localname in names
+        for place in (element, *element.iterancestors())
+        if isinstance(place.tag, str)
+    ) or any(True for _ in element.iterancestors(f"{{{SVG}}}foreignObject"))
+
+
+def _remove(element: Any) -> None:
+    parent = element.getparent()
+    if parent is None:
+        return
+    if element.tail and _has_text(parent):  # the words behind an element are its parent's
+        before = element.getprevious()
+        if before is None:
+            parent.text = (parent.text or "") + element.tail
+        else:
+            before.tail = (before.tail or "") + element.tail
+    parent.remove(element)
+
+
+def _lift_style_sheets(root: Any, name: str) -> None:
+    """A style sheet in a page would reach the whole page: keep each inside its drawing."""
+    for sheet in list(root.iter(f"{{{SVG}}}style")):
+        rules = re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"/\*.*?\*/", "", sheet.text or ""))
+        kept = []
+        for selectors, declared in rules:
+            if selectors.strip() == "*":  # Matplotlib's, of inherited properties
+                root.set("style", f"{declared.strip().rstrip(';')};{root.get('style', '')}")
+            else:
+                root.set("id", "drawing")
+                inside = ",".join(f"#{name}drawing {part.strip()}" for part in selectors.split(","))
+                kept.append(f"{inside}{{{_recolored(declared.strip())}}}")
+        if kept:
+            sheet.text = "".join(kept)
+        else:
+            _remove(sheet)
+
+
+def _tidy_attributes(element: Any) -> None:
+    for attribute in list(element.attrib):
+        space = lxml.etree.QName(attribute).namespace
+        if attribute == f"{{{XLINK}}}href":
+            element.set("href", element.attrib.pop(attribute))
+        elif space and (space != XML or attribute == f"{{{XML}}}space"):
+            del element.attrib[attribute]
+    if re.fullmatch(r"rotate\(-?0(?:\.0*)?(?: [^)]*)?\)", element.get("transform", "")):
+        del element.attrib["transform"]
+    if style := element.get("style"):
+        declared = [part.split(":", 1) for part in style.split(";") if ":" in part]
+        kept = [
+            f"{key.strip()}:{value.strip()}"
+            for key, value in declared
+            # A list that ends in any sans serif means: the font of the page.
+            if not (key.strip() == "font-family" and value.strip().endswith("sans-serif"))
+        ]
+        if kept:
+            element.set("style", ";".join(kept))
+        else:
+            del element.attrib["style"]
+    for attribute in ("d", "points", "x", "y", "x1", "x2", "y1", "y2", "transform"):
+        if (value := element.get(attribute)) and "." in value:
+            element.set(attribute, _rounded(value))
+        if attribute == "d" and value:
+            element.set("d", re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(element.get("d").split())))
+
+
+def _rounded(numbers: str) -> str:
+    """Hundredths of a point are finer than any screen; scales and rotations keep what they have."""
+    if re.search(r"scale|matrix|skew", numbers):
+        return numbers
+    return re.sub(
+        r"(-?\d+\.\d{3,})(?![\d.]*e)",
+        lambda found: f"{float(found[1]):.2f}".rstrip("0").rstrip("."),
+        numbers,
+    )
+
+
+def _recolored(value: str) -> str:
+    return BLACK.sub("currentColor", value)
+
+
+def _recolor(root: Any) -> None:
+    for element in root.iter(f"{{{SVG}}}*"):
+        if any(True for _ in element.iterancestors(*(f"{{{SVG}}}{tag}" for tag in MASKS))):
+            continue
+        for attribute in (*PAINTS, "style"):
+            if value := element.get(attribute):
+                element.set(attribute, _recolored(value))
+
+
+def _rename_ids(root: Any, name: str) -> None:
+    used = set()
+    for element in root.iter(f"{{{SVG}}}*"):
+        for attribute, value in element.items():
+            if attribute == "href" and value.startswith("#"):
+                used.add(value[1:])
+                element.set(attribute, f"#{name}{value[1:]}")
+            elif "url(" in value:
+                used.update(found[1] for found in REFERENCE.findall(value))
+                element.set(attribute, REFERENCE.sub(rf"url(#{name}\2)", value))
+    sheets = "".join(sheet.text or "" for sheet in root.iter(f"{{{SVG}}}style"))
+    for element in root.iter(f"{{{SVG}}}*"):
+        if (own := element.get("id")) is None:
+            continue
+        if own in used or f"#{name}{own}" in sheets:
+            element.set("id", f"{name}{own}")
+        else:
+            del element.attrib["id"]
+
+
+def _unwrap_groups(root: Any) -> None:
+    """Groups that say nothing, innermost first."""
+    for group in reversed(list(root.iter(f"{{{SVG}}}g", f"{{{SVG}}}defs"))):
+        parent = group.getparent()
+        if len(group) == 0 and not group.get("id"):
+            parent.remove(group)
+        elif not group.attrib and group.tag == f"{{{SVG}}}g":
+            place = parent.index(group)
+            parent[place : place + 1] = list(group)
+
+
+def _set_size(root: Any) -> None:
+    """Both a size and a viewBox, each made from the other where it is missing."""
+    size = [re.fullmatch(r"([\d.]+)(px|pt)?", root.get(side, "")) for side in ("width", "height")]
+    box = root.get("viewBox", "").replace(",", " ").split()
+    if size[0] and size[1]:
+        # 96 pixels are 72 points.
+        wide, high = (float(side[1]) * (4 / 3 if side[2] == "pt" else 1) for side in size if side)
+        if len(box) != 4:
+            root.set("viewBox", f"0 0 {wide:g} {high:g}")
+    elif len(box) == 4:
+        wide, high = float(box[2]), float(box[3])
+    else:
+        raise NotSvg("it has neither a viewBox nor a width and a height")
+    root.set("width", f"{wide:.4g}")
+    root.set("height", f"{high:.4g}")
+
+
+# -- Sphinx ------------------------------------------------------------------------------------
+
+
+def _visit_image(self: HTML5Translator, node: nodes.image) -> None:
+    """Write the drawing itself; anything else the way Sphinx does."""
+    path = Path(self.builder.srcdir, node["uri"])
+    if self.builder.name != "epub":
+        if path.suffix == ".svg" and path.is_file():
+            if svg := _drawing(self, node, path):
+                self.body.append(svg)
+                return
+        else:
+            _give_size(self, node, path)
+    type(self).visit_image(self, node)
+
+
+def _depart_image(self: HTML5Translator, node: nodes.image) -> None:
+    """Nothing is left to write."""
+
+
+def _drawing(self: HTML5Translator, node: nodes.image, path: Path) -> str:
+    source = path.read_bytes()
+    seen: dict[str, int] = self.__dict__.setdefault("inline_svg_seen", {})
+    name = f"s{hashlib.sha256(source).hexdigest()[:6]}"
+    seen[name] = seen.get(name, 0) + 1
+    prefix = f"{name}-" if seen[name] == 1 else f"{name}-{seen[name]}-"
+    try:
+        root = prepare(source, prefix, node.get("alt", ""))
+    except NotSvg as error:
+        logger.warning(
+            "%s is not an SVG drawing: %s", node["uri"], error, location=node, type="inline_svg"
+        )
+        return ""
+    classes = ["inline-svg", *node.get("classes", [])]
+    if "align" in node:
+        classes.append(f"align-{node['align']}")
+    root.set("class", " ".join(classes))
+    if "scale" in node:
+        for side in ("width", "height"):
+            root.set(side, f"{float(root.get(side)) * node['scale'] / 100:.4g}")
+    sizes = [f"{side}:{_css(node[side])}" for side in ("width", "height") if side in node]
+    if sizes:
+        root.set("style", ";".join([*sizes, root.get("style", "")]).rstrip(";"))
+    # On a phone a wide drawing would shrink until nobody could read it: it scrolls in its box.
+    # Where drawings cannot stand in the text (a feed), the file takes this place.
+    file = self.builder.images.get(node["uri"], path.name)
+    root.set("data-src", posixpath.join(self.builder.imgpath, quote(file)))
+    if _stands_alone(node):
+        return f'<div class="svg-scroll">{to_html(root)}</div>\n'
+    return to_html(root)
+
+
+def _stands_alone(node: nodes.image) -> bool:
+    holder = node.parent
+    if isinstance(holder, nodes.reference):
+        holder = holder.parent
+    return not isinstance(holder, nodes.TextElement)
+
+
+def _css(length: str) -> str:
+    return f"{length}px" if length.replace(".", "").isdigit() else length
+
+
+def _give_size(self: HTML5Translator, node: nodes.image, path: Path) -> None:
+    if path.is_file() and not {"width", "height", "scale"} & set(node.attributes):
+        size = get_image_size(path)
+        if size:
+            node["width"], node["height"] = map(str, size)
+    first = next(self.document.findall(nodes.image), None)
+    if node is not first:
+        node.setdefault("loading", "lazy")
+
+
+def _demand_words(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of images without words, once for each place."""
+    places = set()
+    for image in doctree.findall(nodes.image):
+        if image.get("alt", "").strip():
+            continue
+        place: Any = image
+        while place is not None and place.line is None:
+            place = place.parent
+        where = (app.env.docname, place.line if place is not None else None)
+        if where not in places:
+            places.add(where)
+            logger.warning(
+                "image without alternative text: say with :alt: what it shows",
+                location=where,
+                type="inline_svg",
+            )
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the way images are written in HTML, and the check."""
+    app.add_node(nodes.image, override=True, html=(_visit_image, _depart_image))
+    app.connect("doctree-read", _demand_words)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
