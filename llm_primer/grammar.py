@@ -130,19 +130,19 @@ def normalize(options: Weighted[T]) -> Weighted[T]:
     return [(weight / total, option) for weight, option in options]
 
 
-def choose(options: Weighted[T], rng: np.random.Generator) -> tuple[float, T]:
-    """Draw one of the normalized options; also returns their entropy in nats."""
+def choose(options: Weighted[T], rng: np.random.Generator) -> T:
+    """Draw one of the alternatives, given with probabilities."""
     u = rng.random()
-    entropy = 0.0
-    chosen = options[-1][1]
-    found = False
     for probability, option in options:
-        if not found and u < probability:
-            chosen, found = option, True
+        if u < probability:
+            return option
         u -= probability
-        if probability > 0:
-            entropy -= probability * math.log(probability)
-    return entropy, chosen
+    return options[-1][1]  # rounding may leave a sum a little below one
+
+
+def entropy_of(options: Weighted[T]) -> float:
+    """Entropy of the choice, in nats."""
+    return -math.fsum(p * math.log(p) for p, _ in options if p > 0)
 
 
 def pronoun(name: str) -> str:

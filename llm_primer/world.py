@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_primer.errors import PrimerError
-from llm_primer.grammar import Event, Grammar, State, at, choose
+from llm_primer.grammar import Event, Grammar, State, at, choose, entropy_of
 from llm_primer.world_words import (
     ADJECTIVES,
     HOMES,
@@ -126,15 +126,19 @@ class World(Grammar):
 
     # ---------------------------------------------------------------- drawing stories
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Story, float]:
-        """One story, and the sum of the entropies (nats) of the choices met on the way."""
+    def _draw(self, rng: np.random.Generator, measure: bool = False) -> tuple[Story, float]:
+        """One story and, if measured, the sum of the entropies (nats) of the choices on the way."""
         state, total = State(), 0.0
         story = Story([], [], [])
         while True:
-            h_kind, (kind, actor) = choose(self.kinds(state), rng)
-            h_event, event = choose(self.events(state, kind, actor), rng)
-            h_wording, text = choose(self.wordings(state, event), rng)
-            total += h_kind + h_event + h_wording
+            kinds = self.kinds(state)
+            kind, actor = choose(kinds, rng)
+            events = self.events(state, kind, actor)
+            event = choose(events, rng)
+            wordings = self.wordings(state, event)
+            text = choose(wordings, rng)
+            if measure:
+                total += entropy_of(kinds) + entropy_of(events) + entropy_of(wordings)
             if event.kind == "end":
                 return story, total
             state = self.after(state, event)
@@ -304,7 +308,7 @@ class World(Grammar):
         if n < 2:
             raise PrimerError("the entropy is estimated from two stories or more")
         rng = np.random.default_rng(seed)
-        values = np.array([self._draw(rng)[1] for _ in range(n)])
+        values = np.array([self._draw(rng, measure=True)[1] for _ in range(n)])
         return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n))
 
     def entropy_per_token(
@@ -318,7 +322,7 @@ class World(Grammar):
         if n < 2:
             raise PrimerError("the entropy is estimated from two stories or more")
         rng = np.random.default_rng(seed)
-        drawn = [self._draw(rng) for _ in range(n)]
+        drawn = [self._draw(rng, measure=True) for _ in range(n)]
         nats = np.array([entropy for _, entropy in drawn])
         lengths = np.array([len(tokenizer.encode(story.text)) + 1 for story, _ in drawn])
         ratio = nats.sum() / lengths.sum()

@@ -149,9 +149,9 @@ def test_third_sentences_follow_their_probabilities(world):
     n = 20_000
     counts: Counter[str] = Counter()
     for _ in range(n):
-        _, (kind, actor) = choose(world.kinds(state), rng)
-        _, event = choose(world.events(state, kind, actor), rng)
-        counts[choose(world.wordings(state, event), rng)[1]] += 1
+        kind, actor = choose(world.kinds(state), rng)
+        event = choose(world.events(state, kind, actor), rng)
+        counts[choose(world.wordings(state, event), rng)] += 1
     assert set(counts) <= set(exact)
     for text, p in exact.items():
         assert abs(counts[text] / n - p) < 5 * math.sqrt(p * (1 - p) / n) + 1e-3
