@@ -32,6 +32,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import announced
 import front_matter
 import held_back
 import library
@@ -118,6 +119,7 @@ class Ties:
         self.app, self.env = app, env
         self.posts = [post for post in posts(env).values() if post.docname in env.titles]
         self.volumes = library.volumes(env)
+        self.announced = announced.chapters(env)
         # A post that cannot be read may be the one that would be missed: its mistake is reported.
         files = front_matter.post_files(app).keys() & env.all_docs.keys()
         self.complete = files <= {post.docname for post in self.posts}
@@ -249,7 +251,8 @@ class Ties:
             if self.post_of.get(name) is post:
                 add(post.docname, chapter=self._chapter(name))
                 add(name, walkthrough=self._link(post))
-            good = [n for n in post.read_in_book if self._is_chapter(post, "read_in_book", n)]
+            names = [n for n in post.read_in_book if n not in self.announced]
+            good = [n for n in names if self._is_chapter(post, "read_in_book", n)]
             if good:
                 add(post.docname, read_in_book=tuple(self._chapter(name) for name in good))
             for name in good:
@@ -308,6 +311,12 @@ class Ties:
                     post = self.post_of.get(chapter)
                     link = self._link(post) if post else None
                     rows.append(Row(part.caption, self._chapter(chapter), link))
+            for chapter, title in self.announced.items():
+                if library.volume_of(chapter) == name:
+                    number = library.chapter_number(chapter) or 0
+                    rows.append(Row("", Chapter(Link("", title), number, "", ""), None))
+            if not any(row.part for row in rows):
+                rows.sort(key=lambda row: row.chapter.number if row.chapter else 0)
         elif kind == "series" and name in self.series:
             others = [post for post in self.series[name] if post.docname != docname]
             rows = [Row("", None, self._link(post)) for post in others]
@@ -530,6 +539,8 @@ class ShowViews(SphinxPostTransform):
     def link(self, target: Link, text: str = "") -> nodes.Node:
         """A link to a page of this build; in print, posts get their public address instead."""
         text = text or target.title
+        if not target.docname:
+            return nodes.Text(f"{text} {announced.MARK}")
         if self.is_html or library.volume_of(target.docname):
             return addnodes.pending_xref(
                 "",
@@ -570,6 +581,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and what keeps the pages right."""
     app.setup_extension("post_front_matter")
     app.setup_extension("held_back")
+    app.setup_extension("announced")
     other: Any = (_nothing, _nothing)
     app.add_node(
         Box,
