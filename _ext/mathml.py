@@ -313,6 +313,8 @@ class MathEpubBuilder(Epub3Builder):
     Readers may leave the mathematics of other files unread, and EPUB demands it.
     """
 
+    media_types = {**Epub3Builder.media_types, ".woff2": "font/woff2"}  # the fonts of mathematics
+
     def build_epub(self) -> None:
         """Complete the list, then pack as Sphinx does."""
         package = Path(self.outdir, "content.opf")

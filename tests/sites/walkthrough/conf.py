@@ -14,6 +14,7 @@ extensions = [
     "post_info",
     "walkthrough",
     "volume_sidebar",
+    "mathml",
     "chapter_numbers",
     "sphinx_exercise",
 ]
