@@ -31,7 +31,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import unquote
 
 import lxml.etree
@@ -313,7 +313,11 @@ class MathEpubBuilder(Epub3Builder):
     Readers may leave the mathematics of other files unread, and EPUB demands it.
     """
 
-    media_types = {**Epub3Builder.media_types, ".woff2": "font/woff2"}  # the fonts of mathematics
+    # The fonts of mathematics, and their licenses.
+    media_types: ClassVar = Epub3Builder.media_types | {
+        ".woff2": "font/woff2",
+        ".txt": "text/plain",
+    }
 
     def build_epub(self) -> None:
         """Complete the list, then pack as Sphinx does."""
