@@ -73,6 +73,7 @@ def prepare(source: bytes, name: str, label: str) -> Any:
     _recolor(root)
     _rename_ids(root, name)
     _unwrap_groups(root)
+    _share_styles(root)
     _set_size(root)
     root.set("fill", root.get("fill", "currentColor"))  # what has no color of its own is black
     root.set("role", "img")
@@ -155,25 +156,85 @@ def _tidy_attributes(element: Any) -> None:
             if not (key.strip() == "font-family" and value.strip().endswith("sans-serif"))
         ]
         if kept:
-            element.set("style", ";".join(kept))
+            style = ";".join(kept)
+            if "fill:none" in style:  # where only the line is seen, it may carry the opacity itself
+                style = re.sub(r"(^|;)opacity:", r"\1stroke-opacity:", style)
+            elif "stroke" not in style:
+                style = re.sub(r"(^|;)opacity:", r"\1fill-opacity:", style)
+            element.set("style", style)
         else:
             del element.attrib["style"]
     for attribute in ("d", "points", "x", "y", "x1", "x2", "y1", "y2", "transform"):
         if (value := element.get(attribute)) and "." in value:
             element.set(attribute, _rounded(value))
         if attribute == "d" and value:
-            element.set("d", re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(element.get("d").split())))
+            element.set("d", _shorter_path(element.get("d")))
 
 
 def _rounded(numbers: str) -> str:
-    """Hundredths of a point are finer than any screen; scales and rotations keep what they have."""
+    """A tenth of a point is finer than a line; scales and rotations keep what they have."""
     if re.search(r"scale|matrix|skew", numbers):
         return numbers
     return re.sub(
-        r"(-?\d+\.\d{3,})(?![\d.]*e)",
-        lambda found: f"{float(found[1]):.2f}".rstrip("0").rstrip("."),
+        r"(-?\d+\.\d{2,})(?![\d.]*e)",
+        lambda found: re.sub(r"^-0$", "0", f"{float(found[1]):.1f}".removesuffix(".0")),
         numbers,
     )
+
+
+def _shorter_path(path: str) -> str:
+    """The same path: level and upright lines by one number, and no line back to the start."""
+    path = re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(path.split()))
+    if not re.fullmatch(r"(?:[ML][\d.-]+ [\d.-]+|z)+", path):
+        return path
+    short, x, y, start = [], "", "", ""
+    steps = re.findall(r"([MLz])([^MLz]*)", path)
+    for number, (command, numbers) in enumerate(steps):
+        if command == "z":
+            short.append("z")
+            continue
+        to_x, to_y = numbers.split()
+        if command == "M":
+            start = numbers
+            short.append(f"M{numbers}")
+        elif numbers == start and steps[number + 1 :] and steps[number + 1][0] == "z":
+            pass
+        elif to_y == y:
+            short.append(f"H{to_x}")
+        elif to_x == x:
+            short.append(f"V{to_y}")
+        else:
+            short.append(f"L{numbers}")
+        x, y = to_x, to_y
+    return "".join(short)
+
+
+def _share_styles(root: Any) -> None:
+    """Neighbors of one style stand in a group that says it once."""
+    for parent in list(root.iter(f"{{{SVG}}}svg", f"{{{SVG}}}g")):
+        runs: list[list[Any]] = [[]]
+        for child in parent:
+            style = child.get("style", "")
+            # The opacity of a group is not that of its members, one above the other.
+            if not style or child.get("id") or re.search(r"(?:^|;)opacity", style):
+                runs.append([])
+                continue
+            if not runs[-1] or _shared(runs[-1][0]) != _shared(child):
+                runs.append([])
+            runs[-1].append(child)
+        for run in runs:
+            if len(run) < 2:
+                continue
+            group = lxml.etree.Element(f"{{{SVG}}}g", _shared(run[0]), nsmap=root.nsmap)
+            parent.insert(parent.index(run[0]), group)
+            for child in run:
+                for attribute in _shared(child):
+                    del child.attrib[attribute]
+                group.append(child)
+
+
+def _shared(element: Any) -> dict[str, str]:
+    return {key: element.get(key) for key in ("style", "clip-path") if element.get(key)}
 
 
 def _recolored(value: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 from tiny_site import TinySite
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "_ext"))
+
+import inline_svg
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def test_style_sheet_reaches_no_further_than_its_drawing(drawing):
 
 def test_what_no_reader_sees_is_left_out(drawing):
     assert not drawing.select("title, metadata")
-    assert drawing.select_one("path[mask]")["d"] == "M1.23 2L3 4"
+    assert drawing.select_one("path[mask]")["d"] == "M1.2 2L3 4"
     assert "inkscape" not in str(drawing)
     assert "xmlns" not in str(drawing)
 
@@ -106,6 +111,19 @@ def test_broken_drawing_stops_with_file_and_line(tmp_path):
     assert build.code == 1
     assert "index.md:3: WARNING: drawing.svg is not an SVG drawing" in build.said
     assert "Traceback" not in build.said
+
+
+def test_what_matplotlib_repeats_is_said_once():
+    line = "M 1 2\nL 9 2\nL 9 4.04\nL 1 2\nz\n"
+    shape = f'<path d="{line}" clip-path="url(#c)" style="fill: none; opacity: 0.5"/>'
+    source = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt" viewBox="0 0 72 36">'
+        f'<defs><clipPath id="c"/></defs><g id="a">{shape}{shape}</g></svg>'
+    )
+    text = inline_svg.to_html(inline_svg.prepare(source.encode(), "p-", "Two shapes"))
+    group = '<g style="fill:none;stroke-opacity:0.5" clip-path="url(#p-c)">'
+    assert f'{group}<path d="M1 2H9V4z"/><path d="M1 2H9V4z"/></g>' in text
+    assert 'width="96" height="48"' in text
 
 
 @pytest.mark.parametrize("builder", ["epub", "latex"])
