@@ -28,6 +28,8 @@ extensions = [
     "sphinx_proof",
     "sphinx_exercise",
     "sphinxcontrib.bibtex",
+    "notfound.extension",  # 404.html: found from any address, so its own links are absolute
+    "sphinxext.opengraph",  # what a link looks like in a message
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
     # Our own, in _ext/: one file, one purpose.
     "mathml",  # mathematics laid out at build time: no script on the page
@@ -37,6 +39,7 @@ extensions = [
     "held_back",  # drafts and posts dated after today never enter the build
     "ablog_mends",  # ABlog made safe for -j and right on incremental builds
     "feeds",  # Atom feeds for the blog, each category and each tag
+    "sitemap",  # sitemap.xml: the pages that somebody wrote
     "post_info",  # date, update, reading time, authors, category, tags under a post's title
     "chapter_numbers",  # a chapter's number is its file's, also in a volume in parts
     "announced",  # chapters to come can be referred to, and say that they are in preparation
@@ -110,6 +113,9 @@ html_baseurl = (
     or "https://introduction-to-llm.readthedocs.io/en/latest/"
 )
 html_static_path = ["_static"]
+notfound_urls_prefix = "/" + "/".join(html_baseurl.split("/")[3:])
+ogp_site_url = html_baseurl
+ogp_social_cards = {"enable": False}  # they would be drawn with whatever fonts a machine has
 html_css_files = ["book.css"]
 html_copy_source = False
 html_math_renderer = "mathml"
