@@ -1,0 +1,215 @@
+"""Pages carry what they use: one style sheet, one script, no icon font.
+
+The theme and the extensions bring a dozen style sheets (470 kB, of which pages use a fifth) and as
+many scripts (1.7 MB). A reader gets `_static/site.css`, made of all style sheets in their order
+without the rules that no page of the site can use, and `_static/book.js`, which does what the
+theme's scripts did. Scripts from the project's own `_static` that a page asks for, say a
+lab's, stay.
+
+A rule is kept when every class and id that it asks for stands in some page or in one of the
+project's scripts. Which words stand in the pages is remembered beside the doctrees, so that after
+an edit only the written pages are looked through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.util import logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+
+logger = logging.getLogger(__name__)
+
+OWN = Path(__file__).parents[1] / "_static"
+# What the theme brings and no page asks for any more.
+UNUSED = (
+    "scripts",
+    "vendor",
+    "styles/*.map",
+    "searchtools.js",
+    "language_data.js",
+    "doctools.js",
+    "sphinx_highlight.js",
+    "documentation_options.js",
+    "design-tabs.js",
+    "images/logo_*.svg",
+)
+WORD = re.compile(r"[A-Za-z_][\w-]*")
+NESTED = ("@media", "@supports", "@container", "@layer")
+TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|url\([^)"\']*\)|[{}]')
+# What stands in brackets after these says where else, not what: it is not looked at.
+LOOSE = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
+NAME = re.compile(r"[.#]((?:[\w-]|\\.)+)")
+VARIABLE = re.compile(r"(?<![\w-])(--[\w-]+)\s*:(?:\"[^\"]*\"|'[^']*'|[^;{}\"'])*(;|(?=\}))")
+
+
+# -- Style sheets ------------------------------------------------------------------------------
+
+
+def rules(css: str) -> Iterator[tuple[str, str | None]]:
+    """The rules of a style sheet: what stands before the braces, and what between them."""
+    at = 0
+    while found := re.compile(r"[{;}]").search(css, at):
+        before = css[at : found.start()].strip()
+        at = found.end()
+        if found[0] == "{":
+            depth = 1
+            for token in TOKEN.finditer(css, at):
+                depth += {"{": 1, "}": -1}.get(token[0], 0)
+                if depth == 0:
+                    yield before, css[at : token.start()]
+                    at = token.end()
+                    break
+        elif found[0] == ";" and before:
+            yield before, None
+
+
+def reduce(css: str, words: set[str]) -> str:
+    """A style sheet without the rules that ask for a class or an id that is not among the words."""
+    kept = []
+    for before, body in rules(css):
+        if body is None:
+            if not before.startswith(("@import", "@charset")):
+                kept.append(f"{before};")
+        elif before.startswith(NESTED):
+            if inner := reduce(body, words):
+                kept.append(f"{before}{{{inner}}}")
+        elif before.startswith("@"):
+            if "Font Awesome" not in body.replace("\\", ""):
+                kept.append(f"{before}{{{_squeeze(body)}}}")
+        else:
+            parts = re.split(r",(?![^(]*\))", before)
+            wanted = [part.strip() for part in parts if _can_match(part, words)]
+            if wanted and body.strip():
+                kept.append(f"{','.join(wanted)}{{{_squeeze(body)}}}")
+    return "".join(kept)
+
+
+def _can_match(selector: str, words: set[str]) -> bool:
+    plain = re.sub(r"\"[^\"]*\"|'[^']*'", "", LOOSE.sub("", selector))
+    return all(name.replace("\\", "") in words for name in NAME.findall(plain))
+
+
+def _squeeze(body: str) -> str:
+    # Not the spaces around "+" and "-" of calc(), nor those in a value.
+    return re.sub(r"\s*([;{}])\s*", r"\1", " ".join(body.split())).replace(": ", ":").strip("; ")
+
+
+def drop_variables(css: str, elsewhere: str) -> str:
+    """The style sheet without custom properties that neither it nor the pages read."""
+    while True:
+        unused = {found[1] for found in VARIABLE.finditer(css)}
+        unused -= set(re.findall(r"var\(\s*(--[\w-]+)", css + elsewhere))
+        less = css
+        if unused:
+            names = "|".join(sorted(unused))
+            less = re.sub(VARIABLE.pattern.replace(r"--[\w-]+", names), "", css)
+        less = re.sub(r"(?<=[{}])[^{}@]+\{\s*\}", "", less)
+        if less == css:
+            return css
+        css = less
+
+
+def combine(sheets: list[Path], words: set[str], variables: str) -> str:
+    """All style sheets as one, which lies beside the folders they may lie in."""
+    whole = []
+    for sheet in sheets:
+        css = re.sub(r"/\*.*?\*/", "", sheet.read_text(encoding="utf-8"), flags=re.DOTALL)
+        css = reduce(css, words)
+        # Addresses are relative to the sheet; sheets in a folder reach up with "../".
+        if sheet.parent.name == "styles":
+            css = re.sub(r"url\((['\"]?)\.\./", r"url(\1", css)
+        whole.append(css)
+    return drop_variables("".join(whole), variables)
+
+
+# -- Sphinx ------------------------------------------------------------------------------------
+
+
+def _sheets(app: Sphinx) -> list[Path]:
+    """The style sheets in the order in which a page would load them."""
+    static = Path(app.outdir, "_static")
+    named = [static / "basic.css", static / "styles" / "pydata-sphinx-theme.css"]
+    listed = sorted(app.builder._css_files, key=lambda sheet: sheet.priority)  # type: ignore[attr-defined]
+    for sheet in listed:
+        path = Path(app.outdir, str(sheet.filename).partition("?")[0])
+        if path.is_file() and path not in named:
+            named.append(path)
+    return [path for path in named if path.is_file()]
+
+
+@cache
+def _version(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
+
+
+def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Take the theme's and the extensions' files out of a page's head."""
+    own = {f"_static/{script.name}" for script in OWN.glob("*.js")}
+    context["css_files"] = []
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if str(getattr(script, "filename", script) or "").partition("?")[0] in own
+    ]
+    context["site_css_version"] = _version(Path(__file__), *_sheets(app))
+    context["book_js_version"] = _version(Path(app.outdir, "_static", "book.js"))
+
+
+def _write_sheet(app: Sphinx, exception: Exception | None) -> None:
+    """Look through the pages written by this build and make the style sheet."""
+    if exception or app.builder.format != "html" or app.builder.name == "epub":
+        return
+    static = Path(app.outdir, "_static")
+    sheet, memory = static / "site.css", Path(app.doctreedir, f"words-{app.builder.name}.json")
+    known: dict[str, Any] = {"words": [], "variables": [], "until": 0}
+    if memory.is_file() and sheet.is_file():
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    words, variables, until = set(known["words"]), set(known["variables"]), known["until"]
+    latest = until
+    pages = [*Path(app.outdir).rglob("*.html"), *sorted(OWN.glob("*.js"))]
+    for page in pages:
+        changed = page.stat().st_mtime_ns
+        if changed <= until or static in page.parents:
+            continue
+        latest = max(latest, changed)
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".html":
+            for value in re.findall(r'\s(?:class|id)="([^"]*)"', text):
+                words.update(value.split())
+        else:
+            words.update(WORD.findall(text))
+        variables.update(re.findall(r"var\(\s*(--[\w-]+)", text))
+    if latest == until:
+        return
+    read = "".join(f"var({name})" for name in sorted(variables))
+    css = combine(_sheets(app), words, read)
+    if not sheet.is_file() or sheet.read_text(encoding="utf-8") != css:
+        sheet.write_text(css, encoding="utf-8")
+    known = {"words": sorted(words), "variables": sorted(variables), "until": latest}
+    memory.write_text(json.dumps(known), encoding="utf-8")
+    for pattern in UNUSED:
+        for unused in static.glob(pattern):
+            if unused.is_dir():
+                shutil.rmtree(unused)
+            else:
+                unused.unlink()
+    Path(app.outdir, "searchindex.js").unlink(missing_ok=True)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Trim every page last, when all others have added their files; make the sheet at the end."""
+    app.connect("html-page-context", _trim, priority=900)
+    app.connect("build-finished", _write_sheet, priority=700)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
