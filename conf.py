@@ -1,4 +1,4 @@
-"""Configuration of the book. Sections: project, extensions, sources, MyST and cells, HTML, blog, print."""
+"""Configuration of the book: project, extensions, sources, cells, HTML, blog, print."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.g
 
 project = "Introduction to LLM"
 author = "LLM Primer contributors"
-copyright = f"2026, {author}"  # noqa: A001 (the name is Sphinx's)
+copyright = f"2026, {author}"
 language = "en"
 version = release = "2026.11"  # EPUB and PDF need one; year and month of the edition
 
@@ -23,8 +23,6 @@ extensions = [
     "myst_nb",
     "ablog",
     "sphinx_design",
-    "sphinx_copybutton",
-    "sphinx_togglebutton",
     "sphinx_proof",
     "sphinx_exercise",
     "sphinxcontrib.bibtex",
@@ -47,12 +45,14 @@ extensions = [
     "volume_sidebar",  # navigation rendered once per volume
     "asides",  # {plain-english}
     "lab",  # {lab}
+    "lean_pages",  # one style sheet and one script in place of the theme's two dozen
+    "book_search",  # the search, from an index in small pieces
 ]
 
 # -- Sources -----------------------------------------------------------------------------------
 
-# Folders without "/**": a pattern that matched the files below .venv would also keep the style sheets
-# of the packages installed there out of the site.
+# Folders without "/**": a pattern that matched the files below .venv would also keep the style
+# sheets of the packages installed there out of the site.
 exclude_patterns = [
     ".*",
     "_build",
@@ -94,7 +94,7 @@ nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
 nb_execution_timeout = 300  # seconds a cell; a page takes ten, on a busy machine more
 nb_execution_raise_on_error = False  # a failing cell is a warning with its page, and -W stops on it
 nb_merge_streams = True
-nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]  # figures stay sharp and follow dark mode
+nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]  # sharp, and right in dark mode
 
 # -- Bibliography ------------------------------------------------------------------------------
 
@@ -123,12 +123,13 @@ mathml_cache_path = str(HERE / "_build" / ".math_cache")  # `make clean` keeps i
 html_scaled_image_link = False  # a drawing in the page needs no link to its file
 html_theme_options = {
     "navbar_persistent": [],  # otherwise an empty bar with a second search button
+    "disable_search": True,  # the theme's dialog: ours is made by _static/search.js
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
 }
 html_sidebars = {
-    # One pattern for every page: the sidebar itself knows whether it stands in a volume or the blog.
+    # One pattern for every page: the sidebar knows whether it stands in a volume or the blog.
     "**": ["navbar-logo.html", "search-button-field.html", "volume-sidebar.html"],
 }
 html_context = {"default_mode": "auto"}  # otherwise every page logs "Got invalid theme mode"

@@ -31,7 +31,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import lxml.etree
@@ -314,7 +314,8 @@ class MathEpubBuilder(Epub3Builder):
     """
 
     # The fonts of mathematics, and their licenses.
-    media_types: ClassVar = Epub3Builder.media_types | {
+    media_types: dict[str, str] = {  # noqa: RUF012 (Sphinx declares it so)
+        **Epub3Builder.media_types,
         ".woff2": "font/woff2",
         ".txt": "text/plain",
     }
