@@ -397,6 +397,9 @@ def run(
                 "probability": [round(float(np.exp(log).mean()), 4) for log, _ in asked],
             },
             "influence": None if name == "ngram" else mean_influence(model, long, reach),
+            "same_kind": None
+            if name == "ngram"
+            else word_map(model.embed.weight.data, tokenizer)["same_kind"],
         }
     bins = np.digitize([blank.distance for blank in blanks], EDGES) - 1
     return {
@@ -432,7 +435,7 @@ def run(
             round(float(np.mean([b.distance for b in level])), 1) for level in levels
         ],
         "models": results,
-        "word_map": word_map(models["window"].embed.weight.data, tokenizer),
+        "word_map": word_map(models["attention"].embed.weight.data, tokenizer),
         "example": example(models, tokenizer),
     }
 
