@@ -35,7 +35,7 @@ html: $(READY)  ## build the site into _build/html
 	@echo "The site is in $(BUILD)/html: open $(BUILD)/html/index.html"
 
 live: $(READY)  ## rebuild and reload in the browser while you write
-	@$(BIN)/sphinx-autobuild -n --port 0 --open-browser -d $(BUILD)/doctrees/html \
+	@$(BIN)/sphinx-autobuild -n --port 0 --open-browser -D book_search=0 -d $(BUILD)/doctrees/html \
 	  --ignore '$(CURDIR)/_build/*' --ignore '*/.git/*' --ignore '*/.venv/*' . $(BUILD)/html
 
 test: $(READY)  ## run the tests (a missing browser or TeX skips its tests with one line)

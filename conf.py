@@ -32,7 +32,6 @@ extensions = [
     # Our own, in _ext/: one file, one purpose.
     "mathml",  # mathematics laid out at build time: no script on the page
     "inline_svg",  # SVG figures inside the page, so that they follow dark mode
-    "inline_svg",  # SVG figures stand in the page, so that they follow light and dark
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take
     "held_back",  # drafts and posts dated after today never enter the build
     "ablog_mends",  # ABlog made safe for -j and right on incremental builds
