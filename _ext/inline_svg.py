@@ -199,13 +199,13 @@ def _shorter_path(path: str) -> str:
             short.append(f"M{numbers}")
         elif numbers == start and steps[number + 1 :] and steps[number + 1][0] == "z":
             pass
-        elif to_y == y:
-            short.append(f"H{to_x}")
+        elif to_y == y:  # relative: bars of one width, wherever they stand, read the same
+            short.append(f"h{_rounded(f'{float(to_x) - float(x):.3f}')}")
         elif to_x == x:
-            short.append(f"V{to_y}")
+            short.append(f"v{_rounded(f'{float(to_y) - float(y):.3f}')}")
         else:
             short.append(f"L{numbers}")
-        x, y = to_x, to_y
+        x, y = to_x, to_y  # the numbers as written, so that no error adds up
     return "".join(short)
 
 

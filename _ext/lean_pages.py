@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BUILDERS = ("html", "dirhtml", "singlehtml")  # EPUB has a theme of its own, and no scripts
 OWN = Path(__file__).parents[1] / "_static"
 # What the theme brings and no page asks for any more.
 UNUSED = (
@@ -156,6 +157,8 @@ def _version(*paths: Path) -> str:
 
 def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Take the theme's and the extensions' files out of a page's head."""
+    if app.builder.name not in BUILDERS:
+        return
     own = {f"_static/{script.name}" for script in OWN.glob("*.js")}
     context["css_files"] = []
     context["script_files"] = [
@@ -163,13 +166,17 @@ def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
         for script in context["script_files"]
         if str(getattr(script, "filename", script) or "").partition("?")[0] in own
     ]
+    if "body" in context:
+        # MyST-NB names the cells that open by something else than what they say.
+        named = ' aria-label="Toggle hidden content"'
+        context["body"] = context["body"].replace(named, "")
     context["site_css_version"] = _version(Path(__file__), *_sheets(app))
     context["book_js_version"] = _version(Path(app.outdir, "_static", "book.js"))
 
 
 def _write_sheet(app: Sphinx, exception: Exception | None) -> None:
     """Look through the pages written by this build and make the style sheet."""
-    if exception or app.builder.format != "html" or app.builder.name == "epub":
+    if exception or app.builder.name not in BUILDERS:
         return
     static = Path(app.outdir, "_static")
     sheet, memory = static / "site.css", Path(app.doctreedir, f"words-{app.builder.name}.json")

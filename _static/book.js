@@ -83,6 +83,10 @@ function setUpSidebar(which, foldsOnWide) {
   const sidebar = document.getElementById(`pst-${which}-sidebar`);
   const dialog = document.getElementById(`pst-${which}-sidebar-modal`);
   if (!button || !sidebar || !dialog) return;
+  if (which === "primary") {
+    sidebar.setAttribute("role", "region"); // its search button stands in no landmark otherwise
+    sidebar.setAttribute("aria-label", "Sidebar");
+  }
   const move = (from, to) => {
     to.append(...from.childNodes);
     to.classList.add(...from.classList);

@@ -122,7 +122,7 @@ def test_what_matplotlib_repeats_is_said_once():
     )
     text = inline_svg.to_html(inline_svg.prepare(source.encode(), "p-", "Two shapes"))
     group = '<g style="fill:none;stroke-opacity:0.5" clip-path="url(#p-c)">'
-    assert f'{group}<path d="M1 2H9V4z"/><path d="M1 2H9V4z"/></g>' in text
+    assert f'{group}<path d="M1 2h8v2z"/><path d="M1 2h8v2z"/></g>' in text
     assert 'width="96" height="48"' in text
 
 

@@ -119,6 +119,15 @@ def test_a_class_that_is_new_brings_its_rules(tmp_path):
     assert ".closed-box" in site.page("_static/site.css"), "forgot the pages that stayed"
 
 
+def test_epub_keeps_its_own_sheets(site):
+    before = site.out
+    assert site.build("-D", "epub_show_urls=no", builder="epub", out="epub").code == 0
+    text = site.page("index.xhtml")
+    assert "epub.css" in text
+    assert "site.css" not in text
+    site.out = before
+
+
 @pytest.mark.parametrize(
     ("css", "reduced"),
     [
