@@ -44,6 +44,7 @@ extensions = [
     "volume_sidebar",  # navigation rendered once per volume
     "asides",  # {plain-english}
     "lab",  # {lab}
+    "epub_mends",  # mathematics announced, drawings without a document type
     "lean_pages",  # one style sheet and one script in place of the theme's two dozen
     "book_search",  # the search, from an index in small pieces
 ]

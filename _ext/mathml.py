@@ -32,12 +32,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import lxml.etree
 from docutils import nodes
 from mathtext import mathml_to_text, tidy
-from sphinx.builders.epub3 import Epub3Builder
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
@@ -307,31 +305,6 @@ def _configure(app: Sphinx, config: Config) -> None:
     _renderer = Renderer(dict(config.mathml_macros), Path(path))
 
 
-class MathEpubBuilder(Epub3Builder):
-    """Sphinx's builder, which says in the EPUB's list of files which of them have mathematics.
-
-    Readers may leave the mathematics of other files unread, and EPUB demands it.
-    """
-
-    # The fonts of mathematics, and their licenses.
-    media_types: dict[str, str] = {  # noqa: RUF012 (Sphinx declares it so)
-        **Epub3Builder.media_types,
-        ".woff2": "font/woff2",
-        ".txt": "text/plain",
-    }
-
-    def build_epub(self) -> None:
-        """Complete the list, then pack as Sphinx does."""
-        package = Path(self.outdir, "content.opf")
-        listed = lxml.etree.parse(str(package))
-        for item in listed.iterfind(".//{*}item[@media-type='application/xhtml+xml']"):
-            page = Path(self.outdir, unquote(item.get("href")))
-            if "properties" not in item.attrib and b"<math " in page.read_bytes():
-                item.set("properties", "mathml")
-        listed.write(str(package), encoding="utf-8", xml_declaration=True)
-        super().build_epub()
-
-
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the renderer and its settings."""
     inline: Any = (_visit_inline, None)
@@ -341,7 +314,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("mathml_cache_path", None, "", types=frozenset({str, type(None)}))
     # Pages are written again when Temml changes.
     app.add_config_value("mathml_temml", _temml_digest(), "html", types=frozenset({str}))
-    app.add_builder(MathEpubBuilder, override=True)
     app.connect("config-inited", _configure)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -7,7 +7,15 @@ sys.path.insert(0, str(ROOT / "_ext"))
 project = "Pages"
 author = copyright = "Somebody"
 version = "1"
-extensions = ["myst_parser", "sphinx_design", "mathml", "inline_svg", "lean_pages", "book_search"]
+extensions = [
+    "myst_parser",
+    "sphinx_design",
+    "mathml",
+    "inline_svg",
+    "lean_pages",
+    "book_search",
+    "epub_mends",
+]
 myst_enable_extensions = ["colon_fence", "dollarmath", "attrs_inline"]
 templates_path = [str(ROOT / "_templates")]
 html_static_path = [str(ROOT / "_static")]

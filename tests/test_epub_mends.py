@@ -1,0 +1,62 @@
+"""The EPUB, as those who check EPUBs want it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+
+import pytest
+from bs4 import BeautifulSoup
+from tiny_site import TinySite
+
+DRAWING = """<?xml version="1.0"?>
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0L9 9"/></svg>
+"""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    site = TinySite("pages", tmp_path_factory.mktemp("epub"))
+    site.write("drawing.svg", DRAWING)
+    site.write("glossary.md", "# Glossary\n\n:::{image} drawing.svg\n:alt: A line.\n:::\n")
+    build = site.build("-D", "epub_show_urls=no", builder="epub", out="epub")
+    assert build.code == 0, build.said
+    return next(site.out.glob("*.epub"))
+
+
+def test_pages_with_mathematics_are_announced(book):
+    with zipfile.ZipFile(book) as packed:
+        listed = BeautifulSoup(packed.read("content.opf"), "xml")
+    assert listed.find("item", href="volumes/1-first/02-scores.xhtml")["properties"] == "mathml"
+    assert "properties" not in listed.find("item", href="glossary.xhtml").attrs
+
+
+def test_drawings_name_no_document_type(book):
+    with zipfile.ZipFile(book) as packed:
+        drawing = packed.read("_images/drawing.svg")
+    assert b"DOCTYPE" not in drawing
+    assert b"<path" in drawing
+
+
+def test_what_is_of_the_web_site_stays_there(book):
+    with zipfile.ZipFile(book) as packed:
+        names = packed.namelist()
+        text = packed.read("index.xhtml").decode()
+    assert not [name for name in names if "fonts/" in name or name.endswith(("book.css", ".js"))]
+    assert "book.css" not in text
+    assert "epub.css" in text
+
+
+def test_epubcheck_finds_no_error(book, require_tool):
+    require_tool("java", "apt install default-jre-headless epubcheck")
+    jar = "/usr/share/java/epubcheck.jar"
+    if not os.path.exists(jar):
+        if os.environ.get("CI"):
+            pytest.fail("epubcheck is not installed; CI must not skip this", pytrace=False)
+        pytest.skip("epubcheck is not installed (get it with: apt install epubcheck)")
+    done = subprocess.run(
+        ["java", "-jar", jar, "--error", str(book)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
