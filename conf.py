@@ -42,6 +42,7 @@ extensions = [
     "announced",  # chapters to come can be referred to, and say that they are in preparation
     "walkthrough",  # ties posts and chapters; {chapters}, {series}
     "volume_sidebar",  # navigation rendered once per volume
+    "exercise_ids",  # sphinx-exercise repeats ids on a page
     "asides",  # {plain-english}
     "lab",  # {lab}
     "epub_mends",  # mathematics announced, drawings without a document type
