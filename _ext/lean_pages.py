@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUILDERS = ("html", "dirhtml", "singlehtml")  # EPUB has a theme of its own, and no scripts
-OWN = Path(__file__).parents[1] / "_static"
+OWN = Path(__file__).resolve().parents[1] / "_static"
 # What the theme brings and no page asks for any more.
 UNUSED = (
     "scripts",
@@ -52,6 +52,11 @@ TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|url\([^)"\']*\)|[{}]
 # What stands in brackets after these says where else, not what: it is not looked at.
 LOOSE = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
 NAME = re.compile(r"[.#]((?:[\w-]|\\.)+)")
+# Letters of the icon font, in places for private use: without the font they would be boxes.
+ICON = re.compile(
+    r"(?<![-\w])content:\s*(?:var\(--pst-icon-[\w-]+\)|[\"'](?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])[\"'])"
+    r"\s*(?:!important)?;?"
+)
 VARIABLE = re.compile(r"(?<![\w-])(--[\w-]+)\s*:(?:\"[^\"]*\"|'[^']*'|[^;{}\"'])*(;|(?=\}))")
 
 
@@ -92,8 +97,8 @@ def reduce(css: str, words: set[str]) -> str:
         else:
             parts = re.split(r",(?![^(]*\))", before)
             wanted = [part.strip() for part in parts if _can_match(part, words)]
-            if wanted and body.strip():
-                kept.append(f"{','.join(wanted)}{{{_squeeze(body)}}}")
+            if wanted and (inner := _squeeze(body)):
+                kept.append(f"{','.join(wanted)}{{{inner}}}")
     return "".join(kept)
 
 
@@ -103,6 +108,7 @@ def _can_match(selector: str, words: set[str]) -> bool:
 
 
 def _squeeze(body: str) -> str:
+    body = ICON.sub("", body)
     # Not the spaces around "+" and "-" of calc(), nor those in a value.
     return re.sub(r"\s*([;{}])\s*", r"\1", " ".join(body.split())).replace(": ", ":").strip("; ")
 
@@ -152,7 +158,8 @@ def _sheets(app: Sphinx) -> list[Path]:
 
 @cache
 def _version(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
+    held = (path.read_bytes() for path in paths if path.is_file())
+    return hashlib.sha256(b"".join(held)).hexdigest()[:8]
 
 
 def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -170,7 +177,9 @@ def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
         # MyST-NB names the cells that open by something else than what they say.
         named = ' aria-label="Toggle hidden content"'
         context["body"] = context["body"].replace(named, "")
-    context["site_css_version"] = _version(Path(__file__), *_sheets(app))
+    # Not of the sheets themselves: some are copied only when all pages are written.
+    sources = (Path(__file__), OWN / "book.css", OWN.parent / "requirements.lock")
+    context["site_css_version"] = _version(*sources)
     context["book_js_version"] = _version(Path(app.outdir, "_static", "book.js"))
 
 

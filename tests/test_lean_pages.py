@@ -135,6 +135,8 @@ def test_epub_keeps_its_own_sheets(site):
         (".here .gone, p > .here {\n  a: b;\n}", "p > .here{a:b}"),
         ("@media print{.gone{a:b}}@media screen{#here{a:b}}", "@media screen{#here{a:b}}"),
         (".here:not(.gone){a:b}", ".here:not(.gone){a:b}"),
+        ('p::after{color:red;content:"\\f303"}', "p::after{color:red}"),
+        ("p::after{content:var(--pst-icon-tip)}", ""),
         ('p::after{content:"}.gone{"}', 'p::after{content:"}.gone{"}'),
         (".a\\:b{c:d}", ".a\\:b{c:d}"),
         ('@font-face{font-family:"Font Awesome 7"}p{a:b}', "p{a:b}"),
