@@ -95,7 +95,11 @@ nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
 nb_execution_timeout = 300  # seconds a cell; a page takes ten, on a busy machine more
 nb_execution_raise_on_error = False  # a failing cell is a warning with its page, and -W stops on it
 nb_merge_streams = True
-nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]  # sharp, and right in dark mode
+nb_mime_priority_overrides = [  # drawings stay drawings: sharp, and in HTML right in dark mode
+    ("html", "image/svg+xml", 0),
+    ("epub", "image/svg+xml", 0),
+    ("latex", "image/svg+xml", 0),
+]
 
 # -- Bibliography ------------------------------------------------------------------------------
 
