@@ -1,8 +1,8 @@
 """Chapter 5 of Volume I: how the loss falls with parameters and text, measured above the floor.
 
-Transformers of four sizes are each trained from nothing on five amounts of fresh text, and every
-one is then measured on the same unseen stories, whose exact probability the world knows. So the
-part of the loss that no model can remove need not be guessed, as it must be for real text.
+Transformers of four sizes are each trained from nothing on five amounts of text, mostly fresh, and
+every one is then measured on the same unseen stories, whose exact probability the world knows. So
+the part of the loss that no model can remove need not be guessed, as it must be for real text.
 
     python -m llm_primer.experiments.scaling
 
@@ -141,7 +141,8 @@ def run(
     Args:
         sizes: width, blocks, heads and peak learning rate of each.
         tokens: amounts of text.
-        stories: to draw the text from (seed 1 of the world): enough for one reading, no repeats.
+        stories: to draw the text from (seed 1 of the world), at random: so many that even the
+            longest run reads each less than once on average.
         test_stories: whose loss is measured (seed 3).
         asked: stories at whose end the place of a thing is asked.
         seed: of first weights and batches.
