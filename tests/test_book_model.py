@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from llm_primer import training
+from llm_primer.errors import PrimerError
 from llm_primer.evaluation import loss_report
 from llm_primer.model_card import card, loss_table
 from llm_primer.sampling import generate
 from llm_primer.training import BOOK_STEPS, History, document_log_probs, train_book_model
-from llm_primer.transformer import WEIGHTS, Transformer, load_book_model, load_model, save_model
+from llm_primer.transformer import WEIGHTS, load_book_model, load_model, save_model
 from llm_primer.world import World
 
 CARD = WEIGHTS.parent / "MODEL_CARD.md"
@@ -53,6 +55,7 @@ def test_the_card_says_what_is_measured(book):
 def test_the_history_is_that_of_the_run():
     history = History.load(WEIGHTS.parent / "history.json")
     assert history.step[-1] == BOOK_STEPS
+    assert history.tokens == BOOK_STEPS * 16 * 256
     assert len(history.step) == len(history.loss) == len(history.grad_norm) == len(history.lr)
     assert history.loss[0] > 3
     assert f"{min(history.valid_loss):.4f}" in CARD.read_text(encoding="utf-8")
@@ -68,22 +71,28 @@ def test_a_story_of_the_model_is_simple_english(book):
     assert 5 <= len(text.split(". ")) <= 25
 
 
-def test_training_the_book_model_writes_weights_that_load(tmp_path, book):
-    history = train_book_model(tmp_path / "run", steps=2, stories=20, progress=False)
-    model = load_model(tmp_path / "run" / WEIGHTS.name)
+def test_training_the_book_model_writes_weights_that_load(tmp_path, book, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.setattr(training, "BOOK_VALID_STORIES", 20)
+    history = train_book_model(folder, steps=2, stories=20, progress=False)
+    model = load_model(folder / WEIGHTS.name)
     assert model.config == book[0].config
-    assert History.load(tmp_path / "run" / "history.json") == history
+    assert History.load(folder / "history.json") == history
     # Half precision costs nothing that could be seen in the loss.
-    exact = Transformer(model.config)
-    exact.load_arrays(
-        {
-            name: array
-            for name, array in load_model(tmp_path / "run" / "best.safetensors").arrays().items()
-        }
-    )
+    exact = load_model(folder / "best.safetensors")
     texts = [story.text for story in World().stories(3, 3)]
     for a, b in zip(*(document_log_probs(m, texts, book[1]) for m in (model, exact)), strict=True):
         np.testing.assert_allclose(a, b, atol=0.02)
+    # A finished run has nothing left to do.
+    assert train_book_model(folder, steps=2, stories=20, resume=True, progress=False) == history
+
+
+def test_training_the_book_model_needs_a_folder_and_a_text(tmp_path):
+    with pytest.raises(PrimerError, match="has no window"):
+        train_book_model(tmp_path, steps=1, stories=1, progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PrimerError, match="Cannot make the folder"):
+        train_book_model(tmp_path / "file", progress=False)
 
 
 def test_the_card_can_be_written_again(tmp_path, book, monkeypatch):
