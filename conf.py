@@ -23,7 +23,6 @@ extensions = [
     "myst_nb",
     "ablog",
     "sphinx_design",
-    "sphinx_proof",
     "sphinx_exercise",
     "sphinxcontrib.bibtex",
     "notfound.extension",  # 404.html: found from any address, so its own links are absolute
