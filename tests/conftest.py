@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# Sphinx colors its warnings where it takes the terminal, or CI, to want that; tests read them.
+os.environ["NO_COLOR"] = "1"
+os.environ.pop("FORCE_COLOR", None)
+
 # What a test may need beyond requirements.lock, and how to get it.
 TOOLS = {
     "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
