@@ -14,7 +14,7 @@ extensions = [
     "post_info",
     "walkthrough",
     "volume_sidebar",
-    "mathml",
+    "epub_mends",
     "chapter_numbers",
     "sphinx_exercise",
 ]
