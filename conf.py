@@ -159,6 +159,7 @@ skip_injecting_base_ablog_templates = True  # its page.html adds empty boxes to 
 # -- Print -------------------------------------------------------------------------------------
 
 latex_engine = "xelatex"
+latex_use_xindy = False  # makeindex comes with every TeX and sorts English as well
 latex_documents = [("index", "introduction-to-llm.tex", project, author, "manual")]
 latex_table_style = ["booktabs"]
 epub_show_urls = "no"
