@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from playwright.sync_api import expect
 from tiny_site import TinySite
 
 ROOT = Path(__file__).parents[1]
@@ -187,24 +188,24 @@ def test_sidebar_is_folded_on_a_wide_screen_and_a_dialog_on_a_phone(page, addres
     page.goto(address)
     page.locator(".primary-toggle").click()
     dialog = page.locator("#pst-primary-sidebar-modal")
-    assert dialog.get_by_role("link", name="Volume I").is_visible()
+    expect(dialog.get_by_role("link", name="Volume I")).to_be_visible()
     page.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    expect(dialog).to_be_hidden()
     assert page.evaluate("document.activeElement.classList.contains('primary-toggle')")
 
 
 def test_solutions_are_closed_until_asked_for_or_linked_to(page, address):
     page.goto(address + TOKENS)
     answer = page.get_by_text("Forty-two.")
-    assert not answer.is_visible()
+    expect(answer).to_be_hidden()
     button = page.get_by_role("button", name="Solution to the first exercise")
     assert button.get_attribute("aria-expanded") == "false"
     button.focus()
     page.keyboard.press("Enter")
-    assert answer.is_visible()
+    expect(answer).to_be_visible()
     page.goto(address)
     page.goto(address + TOKENS + "#the-answer")
-    assert answer.is_visible()
+    expect(answer).to_be_visible()
 
 
 def test_code_is_copied_without_prompts_and_results(page, address, browser):
@@ -252,11 +253,11 @@ def test_without_a_script_all_is_readable(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address + TOKENS)
-    assert page.get_by_text("Forty-two.").is_visible()
-    assert not page.locator(".search-button-field").is_visible()
-    assert not page.locator(".theme-switch-container").is_visible()
+    expect(page.get_by_text("Forty-two.")).to_be_visible()
+    expect(page.locator(".search-button-field")).to_be_hidden()
+    expect(page.locator(".theme-switch-container")).to_be_hidden()
     page.goto(address + "search.html")
-    assert page.get_by_role("link", name="index", exact=True).is_visible()
+    expect(page.get_by_role("link", name="index", exact=True)).to_be_visible()
     context.close()
 
 
