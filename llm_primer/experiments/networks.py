@@ -12,20 +12,17 @@ trains them in a few minutes on one core and writes ``results/networks.json``.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llm_primer.autograd import Array, Tensor, no_grad
-from llm_primer.checkpoint import write_atomically
 from llm_primer.evaluation import story_losses
-from llm_primer.experiments import RESULTS
+from llm_primer.experiments import store
 from llm_primer.feedforward import FeedForwardConfig, FeedForwardLM
 from llm_primer.grammar import pronoun, with_article
 from llm_primer.ngram import NGram
@@ -442,23 +439,7 @@ def run(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the experiment and stores its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS / "networks.json")
-    out = parser.parse_args(arguments).out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, (dumps(run()) + "\n").encode())
-    print(f"wrote {out}")
-
-
-def dumps(results: dict[str, Any]) -> str:
-    """JSON with one line for each list of numbers."""
-    import json
-
-    return re.sub(
-        r"\[\s+([^][{}]*?)\s+\]",
-        lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]",
-        json.dumps(results, indent=1),
-    )
+    store("networks", run, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,18 @@ takes about six minutes on one core and writes ``results/scaling.json``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from llm_primer.autograd import Array
-from llm_primer.checkpoint import write_atomically
 from llm_primer.errors import PrimerError
 from llm_primer.evaluation import completion_accuracy, loss_report
-from llm_primer.experiments import RESULTS
-from llm_primer.experiments.networks import dumps
+from llm_primer.experiments import store
 from llm_primer.tokenizer import Tokenizer
 from llm_primer.training import TrainConfig, book_texts, encode_documents, train
 from llm_primer.transformer import Transformer, TransformerConfig, load_book_model
@@ -199,12 +195,7 @@ def run(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the experiment and stores its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS / "scaling.json")
-    out = parser.parse_args(arguments).out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, (dumps(run()) + "\n").encode())
-    print(f"wrote {out}")
+    store("scaling", run, __doc__, arguments)
 
 
 if __name__ == "__main__":

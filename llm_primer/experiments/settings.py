@@ -11,20 +11,16 @@ takes about five minutes on one core and writes ``results/settings.json``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from llm_primer.autograd import Array
-from llm_primer.checkpoint import write_atomically
 from llm_primer.errors import PrimerError
 from llm_primer.evaluation import loss_report, story_losses
-from llm_primer.experiments import RESULTS
-from llm_primer.experiments.networks import dumps
+from llm_primer.experiments import store
 from llm_primer.tokenizer import Tokenizer
 from llm_primer.training import History, TrainConfig, book_texts, encode_documents, train
 from llm_primer.transformer import Transformer, TransformerConfig
@@ -145,12 +141,7 @@ def run(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the experiment and stores its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS / "settings.json")
-    out = parser.parse_args(arguments).out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, (dumps(run()) + "\n").encode())
-    print(f"wrote {out}")
+    store("settings", run, __doc__, arguments)
 
 
 if __name__ == "__main__":
