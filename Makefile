@@ -68,9 +68,10 @@ TEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-xe
 
 EPUBCHECK := /usr/share/java/epubcheck.jar
 
-epub: $(READY)  ## pack the book into _build/downloads (checked, if epubcheck is installed)
+epub: $(READY)  ## pack the same as EPUBs into _build/downloads (checked, if epubcheck is installed)
 	@$(SPHINX) -b epub -d $(BUILD)/doctrees/epub . $(BUILD)/epub
-	@if [ -e $(EPUBCHECK) ]; then java -jar $(EPUBCHECK) --failonwarnings $(BUILD)/epub/*.epub; else \
+	@if [ -e $(EPUBCHECK) ]; then \
+	  for book in $(BUILD)/epub/*.epub; do java -jar $(EPUBCHECK) --failonwarnings $$book || exit 1; done; else \
 	  echo "The EPUB is not checked: epubcheck is missing. On Debian or Ubuntu: sudo apt install epubcheck"; fi
 	@mkdir -p $(BUILD)/downloads && rm -f $(BUILD)/downloads/*.epub && cp $(BUILD)/epub/*.epub $(BUILD)/downloads/
 	@ls -l $(BUILD)/downloads/*.epub

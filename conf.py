@@ -174,5 +174,13 @@ latex_engine = "xelatex"
 latex_use_xindy = False  # makeindex comes with every TeX and sorts English as well
 latex_table_style = ["booktabs"]
 epub_basename = "introduction-to-llm"
+epub_identifier = f"tag:{feeds_authority}:epub"  # like those of the feeds, it never changes
+epub_uid = "book-id"
+epub_copyright = (
+    f"{copyright}. Text and figures: Creative Commons Attribution-ShareAlike 4.0 "
+    "(https://creativecommons.org/licenses/by-sa/4.0/). Code, code cells included: MIT."
+)
+epub_description = "How large language models work, from first principles, with code that runs."
 epub_show_urls = "no"
+epub_tocdup = False
 epub_tocscope = "includehidden"  # ours are all hidden: pages have lists of their own

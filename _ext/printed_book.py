@@ -162,6 +162,21 @@ def documents(env: BuildEnvironment) -> list[tuple[str, str, str]]:
     return [*found, whole] if library.volumes(env) else []
 
 
+def volume_title(env: BuildEnvironment, volume: str) -> Title:
+    """Volume I — How Generative AI Works: what is above, the title, the subtitle."""
+    above, dash, title = library.title(env, volume).partition(" — ")
+    below = subtitle(env.get_doctree(volume))
+    return Title(above, title, below.astext() if below else "") if dash else Title("", above)
+
+
+def subtitle(page: nodes.document) -> nodes.paragraph | None:
+    """The paragraph in italics below the title of a volume's page."""
+    for paragraph in page.findall(nodes.paragraph):
+        alone = len(paragraph.children) == 1
+        return paragraph if alone and isinstance(paragraph[0], nodes.emphasis) else None
+    return None
+
+
 class BookLaTeXTranslator(LaTeXTranslator):
     """Sphinx's translator with an index in which a term has one entry."""
 
@@ -242,7 +257,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
         """The title page and the pages of the document that begins with a page."""
         volumes, series = library.volumes(self.env), all_series(self.env)
         if docname in volumes:
-            return self.volume_title(docname), [*self.volume(docname), *self.back()]
+            return volume_title(self.env, docname), [*self.volume(docname), *self.back()]
         for title, posts in series.items():
             if posts[0] == docname:
                 return Title(self.config.project, title), [*self.pages(posts), *self.back()]
@@ -258,7 +273,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
     def everything(self, volumes: list[str], series: dict[str, list[str]]) -> Iterator[nodes.Node]:
         """All volumes, the series of posts, the posts that walk through a volume."""
         for volume in volumes:
-            title = self.volume_title(volume)
+            title = volume_title(self.env, volume)
             yield _part(title)
             yield from self.volume(volume)
         for name, posts in series.items():
@@ -270,23 +285,10 @@ class BookLaTeXBuilder(LaTeXBuilder):
             yield _part(Title("", "The Walkthrough", "A post for each chapter"))
             yield from self.pages(post for _, post in sorted(walks.items()))
 
-    def volume_title(self, volume: str) -> Title:
-        """Volume I — How Generative AI Works: what is above, the title, the subtitle."""
-        above, dash, title = library.title(self.env, volume).partition(" — ")
-        below = self.subtitle(self.env.get_doctree(volume))
-        return Title(above, title, below.astext() if below else "") if dash else Title("", above)
-
-    def subtitle(self, page: nodes.document) -> nodes.paragraph | None:
-        """The paragraph in italics below the title of a volume's page."""
-        for paragraph in page.findall(nodes.paragraph):
-            alone = len(paragraph.children) == 1
-            return paragraph if alone and isinstance(paragraph[0], nodes.emphasis) else None
-        return None
-
     def volume(self, volume: str) -> Iterator[nodes.Node]:
         """What a volume's page says, its chapters in their parts, the place of its solutions."""
         page = self.env.get_doctree(volume)
-        if below := self.subtitle(page):
+        if below := subtitle(page):
             below.parent.remove(below)
         for node in [*page.findall(walkthrough.ListPlaceholder), *page.findall(nodes.compound)]:
             if isinstance(node, walkthrough.ListPlaceholder) or [*node.findall(addnodes.toctree)]:
@@ -373,7 +375,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
     def of_volume(self, docname: str) -> str:
         """What is said behind a number of another volume, in which numbers begin anew."""
         volume = library.volume_of(docname)
-        above = self.volume_title(volume).above if volume else ""
+        above = volume_title(self.env, volume).above if volume else ""
         return f" of {above}" if above else ""
 
     def number(self, tree: nodes.document) -> None:
