@@ -177,7 +177,7 @@ epub_basename = "introduction-to-llm"
 epub_identifier = f"tag:{feeds_authority}:epub"  # like those of the feeds, it never changes
 epub_uid = "book-id"
 epub_copyright = (
-    f"{copyright}. Text and figures: Creative Commons Attribution-ShareAlike 4.0 "
+    f"© {copyright}. Text and figures: Creative Commons Attribution-ShareAlike 4.0 "
     "(https://creativecommons.org/licenses/by-sa/4.0/). Code, code cells included: MIT."
 )
 epub_description = "How large language models work, from first principles, with code that runs."
