@@ -108,15 +108,17 @@ class ShowDownloads(SphinxPostTransform):
         title.parent.insert(title.parent.index(title) + 1, line)
 
     def links(self, files: list[File]) -> list[nodes.Node]:
-        """PDF (1.4 MB, November 24, 2026), EPUB (…)."""
+        """A button for each file: PDF (1.4 MB, November 24, 2026)."""
         said: list[nodes.Node] = []
         here = self.app.builder.get_target_uri(self.env.docname)
         for file in files:
             day = format_date(file.built, "long", locale=self.config.language or "en")
             address = relative_uri(here, f"{FOLDER}/{file.name}")
-            link = nodes.reference("", file.kind, refuri=address, internal=True)
-            said += [nodes.Text(", ")] * bool(said)
-            said += [link, nodes.Text(f" ({size(file.size)}, {day})")]
+            text = f"{file.kind} ({size(file.size)}, {day})"
+            said += [nodes.Text(" ")] * bool(said)
+            said.append(
+                nodes.reference("", text, refuri=address, internal=True, classes=["download"])
+            )
         return said
 
 

@@ -44,7 +44,7 @@ def test_files_are_offered_with_size_and_date(site):
     put(site, "notes.pdf")  # not one of the book's
     assert site.build().code == 0  # an incremental build
     day = "November 2, 2026"
-    said = f"Take it along: PDF (1.4 MB, {day}), EPUB (1 kB, {day})"
+    said = f"Take it along: PDF (1.4 MB, {day}) EPUB (1 kB, {day})"
     assert line(site, VOLUME) == said
     assert line(site, "volumes/2-second/index.html") is None
     page = BeautifulSoup(site.page("download.html"), "html.parser")
