@@ -57,7 +57,8 @@ pdf: $(READY)  ## typeset each volume, the guide and everything into _build/down
 	@command -v latexmk >/dev/null && command -v xelatex >/dev/null && command -v rsvg-convert >/dev/null || { \
 	  echo "make pdf needs TeX and rsvg-convert. On Debian or Ubuntu: sudo apt install $(TEX_PACKAGES)"; exit 1; }
 	@$(SPHINX) -b latex -d $(BUILD)/doctrees/latex . $(BUILD)/latex
-	@$(MAKE) --no-print-directory -C $(BUILD)/latex LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -silent" all-pdf
+	@$(MAKE) --no-print-directory -C $(BUILD)/latex LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -silent" all-pdf || { \
+	  echo "TeX stopped; the end of its log says where. If a package or a font is missing: sudo apt install $(TEX_PACKAGES)"; exit 1; }
 	@$(BIN)/python _ext/check_tex_log.py $(BUILD)/latex
 	@mkdir -p $(BUILD)/downloads && rm -f $(BUILD)/downloads/*.pdf
 	@for tex in $(BUILD)/latex/*.tex; do cp $${tex%.tex}.pdf $(BUILD)/downloads/; done

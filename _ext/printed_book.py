@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).parent / "printed_style" / "bookstyle.sty"
 BIBLIOGRAPHY = "reference/bibliography"
 BACK = ("reference/notation", "reference/glossary", BIBLIOGRAPHY)
+FOLDED = ("all", "input", "input+output")  # modes of MyST-NB
 BEYOND_LATIN = re.compile(r"[^\x00-\u024f]")
 SETUP = ",".join(
     [
@@ -251,6 +252,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
         self.collect_solutions(tree)
         self.keep_cited_works(tree)
         self.show_addresses(tree)
+        self.set_folded_code_small(tree)
         return tree
 
     def plan(self, docname: str) -> tuple[Title, list[nodes.Node]]:
@@ -461,7 +463,8 @@ class BookLaTeXBuilder(LaTeXBuilder):
             works = Works()
             for citation in gathered.findall(nodes.citation):
                 if cited.intersection(citation["ids"]):
-                    works += Work("", *citation.children[1:], ids=citation["ids"])
+                    # sphinxcontrib.bibtex adds mark and text to one node again for each document.
+                    works += Work("", citation.children[-1].deepcopy(), ids=citation["ids"])
             pages = tree.findall(addnodes.start_of_file)
             page = next((page for page in pages if page["docname"] == BIBLIOGRAPHY), None)
             if page is not None and len(works):
@@ -475,6 +478,15 @@ class BookLaTeXBuilder(LaTeXBuilder):
             for lab in page.findall(Lab):
                 address = f"{self.web(page['docname'])}#{lab['lab']}".replace("%", r"\%")
                 lab += _raw(rf"\booklive{{{address.replace('#', chr(92) + '#')}}}")
+
+    def set_folded_code_small(self, tree: nodes.document) -> None:
+        """Code that the site folds away, most of it drawing a figure, takes less room."""
+        for cell in [*tree.findall(nodes.container)]:
+            if cell.get("nb_element") == "cell_code" and cell.get("hide_mode") in FOLDED:
+                code = cell.children[0]
+                if isinstance(code, nodes.container) and "cell_input" in code["classes"]:
+                    code.insert(0, _raw(r"\begin{bookfolded}"))
+                    code.append(_raw(r"\end{bookfolded}"))
 
     # -- What stands around it
 
