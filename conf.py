@@ -130,6 +130,15 @@ html_baseurl = (
 )
 html_static_path = ["_static"]
 notfound_urls_prefix = "/" + "/".join(html_baseurl.split("/")[3:])
+notfound_context = {
+    "title": "Page not found",
+    "body": f"""<h1>Page not found</h1>
+<p>There is no page at this address. Perhaps it has moved: begin at the
+<a href="{notfound_urls_prefix}index.html">landing page</a>, look through the
+<a href="{notfound_urls_prefix}volumes/index.html">volumes</a> or the
+<a href="{notfound_urls_prefix}blog/index.html">posts</a>, or search.</p>
+""",
+}
 html_css_files = ["book.css"]
 html_copy_source = False
 html_math_renderer = "mathml"

@@ -114,6 +114,8 @@ def test_the_page_for_wrong_addresses_works_at_any_address(site: Path) -> None:
             if not target.path.startswith(prefix) or not path.exists():
                 faults.append(node[attribute])
     assert links > 10
+    said = {a["href"].removeprefix(prefix) for a in page.select("article p a")}
+    assert {"index.html", "volumes/index.html", "blog/index.html"} <= said
     assert not faults, "\n".join(faults)
 
 
