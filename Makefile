@@ -57,7 +57,8 @@ pdf: $(READY)  ## typeset each volume, the guide and everything into _build/down
 	@command -v latexmk >/dev/null && command -v xelatex >/dev/null && command -v rsvg-convert >/dev/null || { \
 	  echo "make pdf needs TeX and rsvg-convert. On Debian or Ubuntu: sudo apt install $(TEX_PACKAGES)"; exit 1; }
 	@$(SPHINX) -b latex -d $(BUILD)/doctrees/latex . $(BUILD)/latex
-	@$(MAKE) --no-print-directory -C $(BUILD)/latex LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -silent" all-pdf
+	@$(MAKE) --no-print-directory -C $(BUILD)/latex LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -silent" all-pdf || { \
+	  echo "TeX stopped; the end of its log says where. If a package or a font is missing: sudo apt install $(TEX_PACKAGES)"; exit 1; }
 	@$(BIN)/python _ext/check_tex_log.py $(BUILD)/latex
 	@mkdir -p $(BUILD)/downloads && rm -f $(BUILD)/downloads/*.pdf
 	@for tex in $(BUILD)/latex/*.tex; do cp $${tex%.tex}.pdf $(BUILD)/downloads/; done
@@ -68,9 +69,10 @@ TEX_PACKAGES := latexmk texlive-latex-recommended texlive-latex-extra texlive-xe
 
 EPUBCHECK := /usr/share/java/epubcheck.jar
 
-epub: $(READY)  ## pack the book into _build/downloads (checked, if epubcheck is installed)
+epub: $(READY)  ## pack the same as EPUBs into _build/downloads (checked, if epubcheck is installed)
 	@$(SPHINX) -b epub -d $(BUILD)/doctrees/epub . $(BUILD)/epub
-	@if [ -e $(EPUBCHECK) ]; then java -jar $(EPUBCHECK) --failonwarnings $(BUILD)/epub/*.epub; else \
+	@if [ -e $(EPUBCHECK) ]; then \
+	  for book in $(BUILD)/epub/*.epub; do java -jar $(EPUBCHECK) --failonwarnings $$book || exit 1; done; else \
 	  echo "The EPUB is not checked: epubcheck is missing. On Debian or Ubuntu: sudo apt install epubcheck"; fi
 	@mkdir -p $(BUILD)/downloads && rm -f $(BUILD)/downloads/*.epub && cp $(BUILD)/epub/*.epub $(BUILD)/downloads/
 	@ls -l $(BUILD)/downloads/*.epub

@@ -130,6 +130,15 @@ html_baseurl = (
 )
 html_static_path = ["_static"]
 notfound_urls_prefix = "/" + "/".join(html_baseurl.split("/")[3:])
+notfound_context = {
+    "title": "Page not found",
+    "body": f"""<h1>Page not found</h1>
+<p>There is no page at this address. Perhaps it has moved: begin at the
+<a href="{notfound_urls_prefix}index.html">landing page</a>, look through the
+<a href="{notfound_urls_prefix}volumes/index.html">volumes</a> or the
+<a href="{notfound_urls_prefix}blog/index.html">posts</a>, or search.</p>
+""",
+}
 html_css_files = ["book.css"]
 html_copy_source = False
 html_math_renderer = "mathml"
@@ -174,5 +183,13 @@ latex_engine = "xelatex"
 latex_use_xindy = False  # makeindex comes with every TeX and sorts English as well
 latex_table_style = ["booktabs"]
 epub_basename = "introduction-to-llm"
+epub_identifier = f"tag:{feeds_authority}:epub"  # like those of the feeds, it never changes
+epub_uid = "book-id"
+epub_copyright = (
+    f"© {copyright}. Text and figures: Creative Commons Attribution-ShareAlike 4.0 "
+    "(https://creativecommons.org/licenses/by-sa/4.0/). Code, code cells included: MIT."
+)
+epub_description = "How large language models work, from first principles, with code that runs."
 epub_show_urls = "no"
+epub_tocdup = False
 epub_tocscope = "includehidden"  # ours are all hidden: pages have lists of their own

@@ -62,8 +62,8 @@ def find(app: Sphinx) -> dict[str, tuple[str, list[File]]]:
     found = {}
     for docname, stem, title in printed_book.documents(app.env):
         whole = docname == app.config.root_doc
-        names = [(f"{stem}.pdf", "PDF")]
-        names += [(f"{app.config.epub_basename}.epub", "EPUB")] if whole else []
+        epub = app.config.epub_basename if whole else stem
+        names = [(f"{stem}.pdf", "PDF"), (f"{epub}.epub", "EPUB")]
         files = []
         for name, kind in names:
             path = folder / name
@@ -100,29 +100,25 @@ class ShowDownloads(SphinxPostTransform):
         own = self.document.get("source") == str(self.env.doc2path(docname))
         if not own or docname not in found or docname == self.config.root_doc:
             return
-        files = [*found[docname][1], *self.whole_epub(found)]
+        files = found[docname][1]
         title = next(iter(self.document.findall(nodes.title)))
         line = nodes.paragraph(
             "", "Take it along: ", *self.links(files), classes=["downloads", "not-in-feed"]
         )
         title.parent.insert(title.parent.index(title) + 1, line)
 
-    def whole_epub(self, found: dict[str, tuple[str, list[File]]]) -> list[File]:
-        """The EPUB, which holds all volumes."""
-        files = found.get(self.config.root_doc, ("", []))[1]
-        return [file for file in files if file.kind == "EPUB"]
-
     def links(self, files: list[File]) -> list[nodes.Node]:
-        """PDF (1.4 MB, November 24, 2026), EPUB of all volumes (…)."""
+        """A button for each file: PDF (1.4 MB, November 24, 2026)."""
         said: list[nodes.Node] = []
         here = self.app.builder.get_target_uri(self.env.docname)
         for file in files:
             day = format_date(file.built, "long", locale=self.config.language or "en")
-            text = file.kind if file.kind == "PDF" else "EPUB of the whole book"
             address = relative_uri(here, f"{FOLDER}/{file.name}")
-            link = nodes.reference("", text, refuri=address, internal=True)
-            said += [nodes.Text(", ")] * bool(said)
-            said += [link, nodes.Text(f" ({size(file.size)}, {day})")]
+            text = f"{file.kind} ({size(file.size)}, {day})"
+            said += [nodes.Text(" ")] * bool(said)
+            said.append(
+                nodes.reference("", text, refuri=address, internal=True, classes=["download"])
+            )
         return said
 
 

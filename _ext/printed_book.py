@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).parent / "printed_style" / "bookstyle.sty"
 BIBLIOGRAPHY = "reference/bibliography"
 BACK = ("reference/notation", "reference/glossary", BIBLIOGRAPHY)
+FOLDED = ("all", "input", "input+output")  # modes of MyST-NB
 BEYOND_LATIN = re.compile(r"[^\x00-\u024f]")
 SETUP = ",".join(
     [
@@ -162,6 +163,21 @@ def documents(env: BuildEnvironment) -> list[tuple[str, str, str]]:
     return [*found, whole] if library.volumes(env) else []
 
 
+def volume_title(env: BuildEnvironment, volume: str) -> Title:
+    """Volume I — How Generative AI Works: what is above, the title, the subtitle."""
+    above, dash, title = library.title(env, volume).partition(" — ")
+    below = subtitle(env.get_doctree(volume))
+    return Title(above, title, below.astext() if below else "") if dash else Title("", above)
+
+
+def subtitle(page: nodes.document) -> nodes.paragraph | None:
+    """The paragraph in italics below the title of a volume's page."""
+    for paragraph in page.findall(nodes.paragraph):
+        alone = len(paragraph.children) == 1
+        return paragraph if alone and isinstance(paragraph[0], nodes.emphasis) else None
+    return None
+
+
 class BookLaTeXTranslator(LaTeXTranslator):
     """Sphinx's translator with an index in which a term has one entry."""
 
@@ -236,13 +252,14 @@ class BookLaTeXBuilder(LaTeXBuilder):
         self.collect_solutions(tree)
         self.keep_cited_works(tree)
         self.show_addresses(tree)
+        self.set_folded_code_small(tree)
         return tree
 
     def plan(self, docname: str) -> tuple[Title, list[nodes.Node]]:
         """The title page and the pages of the document that begins with a page."""
         volumes, series = library.volumes(self.env), all_series(self.env)
         if docname in volumes:
-            return self.volume_title(docname), [*self.volume(docname), *self.back()]
+            return volume_title(self.env, docname), [*self.volume(docname), *self.back()]
         for title, posts in series.items():
             if posts[0] == docname:
                 return Title(self.config.project, title), [*self.pages(posts), *self.back()]
@@ -258,7 +275,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
     def everything(self, volumes: list[str], series: dict[str, list[str]]) -> Iterator[nodes.Node]:
         """All volumes, the series of posts, the posts that walk through a volume."""
         for volume in volumes:
-            title = self.volume_title(volume)
+            title = volume_title(self.env, volume)
             yield _part(title)
             yield from self.volume(volume)
         for name, posts in series.items():
@@ -270,23 +287,10 @@ class BookLaTeXBuilder(LaTeXBuilder):
             yield _part(Title("", "The Walkthrough", "A post for each chapter"))
             yield from self.pages(post for _, post in sorted(walks.items()))
 
-    def volume_title(self, volume: str) -> Title:
-        """Volume I — How Generative AI Works: what is above, the title, the subtitle."""
-        above, dash, title = library.title(self.env, volume).partition(" — ")
-        below = self.subtitle(self.env.get_doctree(volume))
-        return Title(above, title, below.astext() if below else "") if dash else Title("", above)
-
-    def subtitle(self, page: nodes.document) -> nodes.paragraph | None:
-        """The paragraph in italics below the title of a volume's page."""
-        for paragraph in page.findall(nodes.paragraph):
-            alone = len(paragraph.children) == 1
-            return paragraph if alone and isinstance(paragraph[0], nodes.emphasis) else None
-        return None
-
     def volume(self, volume: str) -> Iterator[nodes.Node]:
         """What a volume's page says, its chapters in their parts, the place of its solutions."""
         page = self.env.get_doctree(volume)
-        if below := self.subtitle(page):
+        if below := subtitle(page):
             below.parent.remove(below)
         for node in [*page.findall(walkthrough.ListPlaceholder), *page.findall(nodes.compound)]:
             if isinstance(node, walkthrough.ListPlaceholder) or [*node.findall(addnodes.toctree)]:
@@ -373,7 +377,7 @@ class BookLaTeXBuilder(LaTeXBuilder):
     def of_volume(self, docname: str) -> str:
         """What is said behind a number of another volume, in which numbers begin anew."""
         volume = library.volume_of(docname)
-        above = self.volume_title(volume).above if volume else ""
+        above = volume_title(self.env, volume).above if volume else ""
         return f" of {above}" if above else ""
 
     def number(self, tree: nodes.document) -> None:
@@ -459,7 +463,8 @@ class BookLaTeXBuilder(LaTeXBuilder):
             works = Works()
             for citation in gathered.findall(nodes.citation):
                 if cited.intersection(citation["ids"]):
-                    works += Work("", *citation.children[1:], ids=citation["ids"])
+                    # sphinxcontrib.bibtex adds mark and text to one node again for each document.
+                    works += Work("", citation.children[-1].deepcopy(), ids=citation["ids"])
             pages = tree.findall(addnodes.start_of_file)
             page = next((page for page in pages if page["docname"] == BIBLIOGRAPHY), None)
             if page is not None and len(works):
@@ -473,6 +478,15 @@ class BookLaTeXBuilder(LaTeXBuilder):
             for lab in page.findall(Lab):
                 address = f"{self.web(page['docname'])}#{lab['lab']}".replace("%", r"\%")
                 lab += _raw(rf"\booklive{{{address.replace('#', chr(92) + '#')}}}")
+
+    def set_folded_code_small(self, tree: nodes.document) -> None:
+        """Code that the site folds away, most of it drawing a figure, takes less room."""
+        for cell in [*tree.findall(nodes.container)]:
+            if cell.get("nb_element") == "cell_code" and cell.get("hide_mode") in FOLDED:
+                code = cell.children[0]
+                if isinstance(code, nodes.container) and "cell_input" in code["classes"]:
+                    code.insert(0, _raw(r"\begin{bookfolded}"))
+                    code.append(_raw(r"\end{bookfolded}"))
 
     # -- What stands around it
 

@@ -142,8 +142,14 @@ def render(app: Sphinx, pagename: str) -> Markup:
     builder: Any = app.builder
     sidebars: Sidebars = app.volume_sidebars  # type: ignore[attr-defined]
     kind, folder = kind_of(app, pagename), posixpath.dirname(builder.get_target_uri(pagename))
+    # The page that says that there is none is shown at any address: its links begin at the root.
+    anywhere = pagename == getattr(app.config, "notfound_pagename", None)
+    if anywhere:
+        folder = app.config.notfound_urls_prefix or "/"
 
     def href(page: str) -> str:
+        if anywhere:
+            return f"{folder.rstrip('/')}/{builder.get_target_uri(page)}"
         # From a page of this folder that cannot be meant: a link to itself would come out empty.
         return relative_uri(f"{folder}/-" if folder else "-", builder.get_target_uri(page))
 

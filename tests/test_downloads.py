@@ -39,23 +39,29 @@ def test_without_files_nothing_is_said(site):
 
 def test_files_are_offered_with_size_and_date(site):
     put(site, "llm-primer-1.pdf")
+    put(site, "llm-primer-1.epub", 512)
     put(site, "tiny-book.epub", 512)
     put(site, "notes.pdf")  # not one of the book's
     assert site.build().code == 0  # an incremental build
     day = "November 2, 2026"
-    said = f"Take it along: PDF (1.4 MB, {day}), EPUB of the whole book (1 kB, {day})"
+    said = f"Take it along: PDF (1.4 MB, {day}) EPUB (1 kB, {day})"
     assert line(site, VOLUME) == said
     assert line(site, "volumes/2-second/index.html") is None
     page = BeautifulSoup(site.page("download.html"), "html.parser")
     addresses = [a["href"] for a in page.select(".body a[href^=downloads]")]
-    assert addresses == ["downloads/llm-primer-1.pdf", "downloads/tiny-book.epub"]
+    assert addresses == [
+        "downloads/llm-primer-1.pdf",
+        "downloads/llm-primer-1.epub",
+        "downloads/tiny-book.epub",
+    ]
     assert 'href="../../downloads/llm-primer-1.pdf"' in site.page(VOLUME)
     copied = {path.name for path in (site.out / "downloads").iterdir()}
-    assert copied == {"llm-primer-1.pdf", "tiny-book.epub"}
+    assert copied == {"llm-primer-1.pdf", "llm-primer-1.epub", "tiny-book.epub"}
 
 
 def test_a_file_that_goes_is_no_longer_offered(site):
-    (site.src / "_build" / "downloads" / "llm-primer-1.pdf").unlink()
+    for name in ("llm-primer-1.pdf", "llm-primer-1.epub"):
+        (site.src / "_build" / "downloads" / name).unlink()
     assert site.build().code == 0
     assert line(site, VOLUME) is None
     assert not (site.out / "downloads" / "llm-primer-1.pdf").exists()

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from docutils import nodes
 from tiny_site import TinySite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "_ext"))
 
 import check_tex_log
+import printed_book
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,23 @@ def test_the_bibliography_has_the_cited_works(first, site):
     assert "A work that is cited" in first
     assert "nobody cites" not in first
     assert "A work that is cited" not in site.page("llm-primer-2.tex")
+
+
+def test_each_work_is_printed_once_in_every_document(site):
+    for name in ("llm-primer-1", "tiny-book"):  # the first and the last that are made
+        assert site.page(f"{name}.tex").count("A work that is cited") == 1, name
+
+
+def test_code_that_the_site_folds_takes_less_room():
+    tree = nodes.section()
+    for mode in ("input", None):
+        code = nodes.container("", nodes.literal_block("x", "x = 1"), classes=["cell_input"])
+        tree += nodes.container("", code, nb_element="cell_code", hide_mode=mode)
+    printed_book.BookLaTeXBuilder.set_folded_code_small(None, tree)
+    folded, shown = (cell[0].children for cell in tree.children)
+    raw = r"\begin{bookfolded}", r"\end{bookfolded}"
+    assert (folded[0].astext().strip(), folded[-1].astext().strip()) == raw
+    assert len(shown) == 1
 
 
 def test_a_lab_has_the_address_of_the_live_one(first):

@@ -98,6 +98,27 @@ def test_every_link_and_anchor_inside_the_site_leads_somewhere(site: Path) -> No
     assert not broken, "\n".join(sorted(set(broken)))
 
 
+def test_the_page_for_wrong_addresses_works_at_any_address(site: Path) -> None:
+    """A link that is relative to the address that was asked for would lead nowhere."""
+    page = soup(site / "404.html")
+    home = next(link["href"] for link in page.select("a[href$='/index.html']"))
+    prefix = home.removesuffix("index.html")
+    faults, links = [], 0
+    for tag, attribute in (("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")):
+        for node in page.find_all(tag, attrs={attribute: True}):
+            target = urlsplit(node[attribute])
+            if target.scheme or (not target.path and target.fragment):
+                continue
+            links += 1
+            path = site / unquote(target.path.removeprefix(prefix))
+            if not target.path.startswith(prefix) or not path.exists():
+                faults.append(node[attribute])
+    assert links > 10
+    said = {a["href"].removeprefix(prefix) for a in page.select("article p a")}
+    assert {"index.html", "volumes/index.html", "blog/index.html"} <= said
+    assert not faults, "\n".join(faults)
+
+
 def test_nothing_is_loaded_from_another_host(site: Path) -> None:
     foreign = []
     loads = {

@@ -50,5 +50,7 @@ latex_engine = "xelatex"
 latex_use_xindy = False
 latex_table_style = ["booktabs"]
 epub_basename = "tiny-book"
+epub_identifier = "tag:book.example,2026:epub"
+epub_uid = "book-id"
 epub_show_urls = "no"
 epub_tocscope = "includehidden"
