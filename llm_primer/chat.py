@@ -55,11 +55,11 @@ def tokens_read(turns: int, system: int, user: int, reply: int) -> int:
 
     Args:
         turns: n, questions and answers.
-        system: s, tokens of the instructions at the beginning.
-        user: u, tokens of each question.
-        reply: a, tokens of each answer; the last one is not read again.
+        system: T_s, tokens of the instructions at the beginning.
+        user: T_q, tokens of each question.
+        reply: T_a, tokens of each answer; the last one is not read again.
 
     Returns:
-        n (s + u) + (u + a) n (n - 1) / 2.
+        n (T_s + T_q) + (T_q + T_a) n (n - 1) / 2.
     """
     return turns * (system + user) + (user + reply) * turns * (turns - 1) // 2

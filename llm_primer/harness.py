@@ -129,12 +129,14 @@ class Comparison:
         lost: questions that only the old version got right.
         chance: the probability of a split as uneven as this or more, if neither were better: the
             exact two-sided sign test on the questions won or lost (McNemar's test, exact form).
+        n: how many questions there were.
     """
 
     difference: Interval
     won: int
     lost: int
     chance: float
+    n: int
 
 
 def compare(
@@ -151,7 +153,7 @@ def compare(
     won, lost = int((b > a).sum()), int((a > b).sum())
     split = won + lost
     chance = min(1.0, 2 * at_least(max(won, lost), split, 0.5)) if split else 1.0
-    return Comparison(bootstrap(b - a, seed=seed), won, lost, chance)
+    return Comparison(bootstrap(b - a, seed=seed), won, lost, chance, len(a))
 
 
 def true_share(passed: float, caught: float, slipped: float) -> float:
@@ -172,13 +174,42 @@ def true_share(passed: float, caught: float, slipped: float) -> float:
     return (passed - slipped) / (caught - slipped)
 
 
+def true_share_error(
+    passed: float, caught: float, slipped: float, n: int, n_right: int, n_wrong: int
+) -> float:
+    """The standard error of `true_share` when all three shares were measured (Rogan and Gladen).
+
+    √(v(1-v)/n + p² a₁(1-a₁)/n₁ + (1-p)² a₀(1-a₀)/n₀) / |a₁ - a₀|, to first order.
+
+    Args:
+        passed: v, the share of all answers that the judge passes.
+        caught: a₁, the share of right answers that it passes.
+        slipped: a₀, the share of wrong answers that it passes.
+        n: answers that were judged.
+        n_right: n₁, right answers from which a₁ was found.
+        n_wrong: n₀, wrong answers from which a₀ was found.
+
+    Raises:
+        PrimerError: as `true_share`.
+    """
+    p = true_share(passed, caught, slipped)
+    variance = (
+        passed * (1 - passed) / n
+        + p**2 * caught * (1 - caught) / n_right
+        + (1 - p) ** 2 * slipped * (1 - slipped) / n_wrong
+    )
+    return math.sqrt(variance) / abs(caught - slipped)
+
+
 def gate(comparison: Comparison, allowed: float = 0.02) -> bool:
     """Whether a new version may replace the old: it is not worse by more than is allowed.
 
     The decision looks at the lower end of the interval and not at the difference, so that too few
-    questions keep a release back as well.
+    questions keep a release back as well. A resample cannot contain a loss that the table does not;
+    so the table must also be long enough for losses on more than the allowed share to show at all.
     """
-    return comparison.difference.low > -allowed
+    enough = 1 - all_right(comparison.n) < allowed
+    return enough and comparison.difference.low > -allowed
 
 
 def false_alarm_rate(k: float) -> float:

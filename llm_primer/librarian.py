@@ -103,7 +103,7 @@ class Librarian:
     Attributes:
         stories: the library.
         read: the reader.
-        version: of all the parts together; it stands in every line of the log.
+        version: of all the parts together; it is in every line of the log.
         depth: how many of the search's results are looked at.
         guarded: whether the guards stand at their posts.
         least: how sure the reader has to be when the guards look.
@@ -139,7 +139,7 @@ class Librarian:
         self.log.append(
             {
                 "version": self.version,
-                "request": hashlib.blake2b(request.text.encode(), digest_size=4).hexdigest(),
+                "request": hashlib.blake2b(request.text.encode(), digest_size=8).hexdigest(),
                 "story": reply.story,
                 "outcome": reply.reason or "answered",
                 "sure": round(reply.sure, 3),

@@ -20,27 +20,31 @@ def run_success(p: Array | float, n: Array | int) -> Array:
     return np.asarray(p, np.float64) ** n
 
 
-def step_success(p: float, tries: int, catches: float = 1.0) -> float:
+def step_success(
+    p: float, tries: int, accepts_wrong: float = 0.0, accepts_right: float = 1.0
+) -> float:
     """The probability that a step is right if a checker sends it back, at most tries - 1 times.
 
-    A right step always passes; a wrong one is caught with probability ``catches``. What is caught
-    on the last try counts as a failure, since somebody else has to take over.
+    The first try that the checker accepts counts. If it accepts none, the step counts as a failure,
+    since somebody else has to take over.
 
     Args:
         p: the probability that one try is right.
-        tries: how many there are, at least 1.
-        catches: the share of wrong tries that the checker notices.
+        tries: M, how many there are, at least 1.
+        accepts_wrong: a₀, the probability that the checker accepts a wrong try.
+        accepts_right: a₁, the probability that it accepts a right one.
 
     Returns:
-        p (1 - r^tries) / (1 - r), where r = (1 - p) · catches is the chance to be sent back.
+        p a₁ (1 + r + … + r^(M - 1)), where r = p (1 - a₁) + (1 - p)(1 - a₀) is the chance to be
+        sent back; for a checker that accepts all that is right, p (1 - r^M) / (1 - r).
 
     Raises:
         PrimerError: a probability outside [0, 1], or no try.
     """
-    if not (0 <= p <= 1 and 0 <= catches <= 1 and tries >= 1):
-        raise PrimerError("Two probabilities between 0 and 1 are needed, and at least one try.")
-    again = (1 - p) * catches
-    return p * sum(again**k for k in range(tries))
+    if not (all(0 <= x <= 1 for x in (p, accepts_wrong, accepts_right)) and tries >= 1):
+        raise PrimerError("Three probabilities between 0 and 1 are needed, and at least one try.")
+    sent_back = p * (1 - accepts_right) + (1 - p) * (1 - accepts_wrong)
+    return p * accepts_right * sum(sent_back**k for k in range(tries))
 
 
 def steps_to_success(p: float, n: int, every: int = 1) -> float:

@@ -35,6 +35,14 @@ def test_without_names_nobody_and_nothing_is_named(world):
         assert not words & set(THINGS)
 
 
+def test_a_nameless_memory_fits_its_own_story_and_often_others(world):
+    stories = world.stories(1000, 11)
+    fits = search.fitting(world, stories, search.memories(world, stories[:400], 1, False))
+    assert fits.min() == 1
+    assert (fits > 1).sum() == 155  # as the chapter says
+    assert round(float((1 / fits).mean()), 2) == 0.73
+
+
 def test_the_mean_states_are_those_of_the_module():
     model, tokenizer = load_book_model()
     texts = ["Mia had a red ball.", "Then Tom went to the kitchen and took it."]

@@ -22,6 +22,8 @@ def test_a_tiny_run_is_complete(monkeypatch):
         per_week=2,
         onset=1,
         step=0.5,
+        loop_stories=20,
+        loop_seeds=2,
         progress=False,
     )
     json.dumps(found)
@@ -31,8 +33,16 @@ def test_a_tiny_run_is_complete(monkeypatch):
         wrong = 8 - sum(version["right"])
         assert sum(version["cause"].values()) == wrong
     assert [len(hits) for hits in found["ways"].values()] == [6, 6, 6]
-    assert found["drift"]["share"] == [0.0, 0.5, 1.0]
-    assert len(found["overlap"]["13"]) == 6
+    drift = found["drift"]
+    assert drift["share"] == [0.0, 0.5, 1.0]
+    assert drift["new"][0] == [0, 0]
+    assert drift["new"][2] == [1, 1]
+    assert set(drift["changed"]) == {"names", "things", "wordings", "all"}
+    for batch in (drift["quiet"], *drift["changed"].values()):
+        assert len(batch["surprise"]) == len(batch["right"]) == 4
+    assert len(found["overlap"]["13"]) == len(found["tuning_overlap"]) == 6
+    assert np.shape(found["loop"]["senders"]) == (3, 2, 12)
+    assert found["loop"]["floor"][0] == 0
 
 
 def test_changed_words_are_whole_words():

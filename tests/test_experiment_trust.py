@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llm_primer.evaluation import Verdict, sentences
 from llm_primer.experiments import trust
+from llm_primer.sampling import generate
 from llm_primer.transformer import load_book_model
 from llm_primer.world import World
-from llm_primer.world_words import TOWNS
+from llm_primer.world_words import PEOPLE, SENDERS, TOWNS
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +20,8 @@ def results():
         written=2,
         asked=2,
         checked=2,
+        made_up=3,
+        known=4,
         answerer=model,
         stories=10,
         per_count=1,
@@ -31,6 +35,30 @@ def test_every_judged_sentence_is_counted_once(results):
     for row in results["writing"]:
         assert row["false"] + row["malformed"] + row["without_mistake"] == row["stories"]
         assert row["judged"] >= row["stories"]
+        assert 0 <= row["false_in_any_case"] <= row["false"]
+
+
+def test_the_most_likely_sentence_is_judged_at_the_place_of_the_mistake():
+    model, tokenizer = load_book_model()
+    world = World()
+    story = world.stories(1, 3)[0].sentences
+    likeliest = generate(
+        model, [tokenizer.end_id, *tokenizer.encode(" ".join(story[:3]))], 40, temperature=0
+    )
+    following = sentences(tokenizer.decode(likeliest).strip())[0]
+    possible = any(following == s for s, _ in world.next_sentences(story[:3]))
+    cut_short = Verdict(" ".join([*story[:3], "Mia gave the the."]), 3, 4, "", False)
+    assert trust.false_in_any_case(model, tokenizer, world, cut_short) == (not possible)
+
+
+def test_known_people_are_told_apart_from_made_up_ones(results):
+    found = results["strangers"]
+    assert len(found["names"]) == len(found["sure"]) == 3
+    assert not {*found["names"]} & {*PEOPLE, *SENDERS}
+    assert found["known_right"] == [1] * 4 == [round(p) for p in found["known"]]
+    assert len(found["namesakes"]) == len(found["taken_for"]) <= 8
+    assert ("Paul", "Paula") in trust.namesakes(["Paula"])
+    assert trust.namesakes(["Karl"]) == [("Karla", "Karl"), ("Kar", "Karl")]
 
 
 def test_every_answer_has_its_confidence_and_its_tries(results):

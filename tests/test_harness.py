@@ -21,6 +21,7 @@ from llm_primer.harness import (
     spread_apart,
     spread_paired,
     true_share,
+    true_share_error,
 )
 
 
@@ -78,13 +79,37 @@ def test_a_comparison_counts_wins_and_losses():
     assert found.difference.estimate == pytest.approx(0.07)
     assert found.chance == pytest.approx(stats.binomtest(12, 17).pvalue)
     assert compare(old, old).chance == 1.0
-    assert gate(found)
     assert not gate(compare(new, old))
+
+
+def test_the_gate_opens_for_a_good_version_and_not_on_a_short_table():
+    old, new = np.tile([1, 1, 0, 0], 100), np.tile([1, 1, 1, 0], 100)
+    assert gate(compare(old, new))
+    assert not gate(compare(new, old))
+    assert gate(compare(old, old))
+    assert not gate(compare(old[:140], old[:140]))  # losses on 2 of 100 could have gone unseen
 
 
 def test_the_judge_is_corrected_for_its_mistakes():
     p, caught, slipped = 0.7, 0.9, 0.2
     assert true_share(p * caught + (1 - p) * slipped, caught, slipped) == pytest.approx(p)
+
+
+def test_the_corrected_share_scatters_as_much_as_promised():
+    rng = np.random.default_rng(3)
+    p, caught, slipped, n, n_right, n_wrong = 0.8, 0.95, 0.3, 400, 200, 100
+    v = p * caught + (1 - p) * slipped
+    found = [
+        true_share(
+            rng.binomial(n, v) / n,
+            rng.binomial(n_right, caught) / n_right,
+            rng.binomial(n_wrong, slipped) / n_wrong,
+        )
+        for _ in range(4000)
+    ]
+    error = true_share_error(v, caught, slipped, n, n_right, n_wrong)
+    assert np.std(found) == pytest.approx(error, rel=0.05)
+    assert error == pytest.approx(0.0378, abs=0.0001)
 
 
 def test_the_control_chart_is_quiet_when_all_is_well_and_loud_when_not():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llm_primer import PrimerError
-from llm_primer.attempts import pass_at_n
+from llm_primer.attempts import best_of_n, pass_at_n
 from llm_primer.reliability import (
     pass_hat,
     run_success,
@@ -23,18 +23,26 @@ def test_steps_in_a_row_multiply():
     assert run_success(np.array([0.5, 1.0]), 2) == pytest.approx([0.25, 1.0])
 
 
-@pytest.mark.parametrize(("p", "tries", "catches"), [(0.8, 3, 1.0), (0.6, 4, 0.7), (0.9, 1, 0.5)])
-def test_tries_and_a_checker_that_overlooks_agree_with_dice(p, tries, catches):
+@pytest.mark.parametrize(
+    ("p", "tries", "accepts_wrong", "accepts_right"),
+    [(0.8, 3, 0.0, 1.0), (0.6, 4, 0.3, 1.0), (0.9, 1, 0.5, 1.0), (0.7, 3, 0.4, 0.8)],
+)
+def test_tries_and_a_checker_that_errs_agree_with_dice(p, tries, accepts_wrong, accepts_right):
     rng = np.random.default_rng(0)
-    right = 0
+    done = 0
     for _ in range(20_000):
         for _ in range(tries):
-            if rng.random() < p:
-                right += 1
+            right = rng.random() < p
+            if rng.random() < (accepts_right if right else accepts_wrong):
+                done += right
                 break
-            if rng.random() >= catches:
-                break
-    assert step_success(p, tries, catches) == pytest.approx(right / 20_000, abs=0.01)
+    found = step_success(p, tries, accepts_wrong, accepts_right)
+    assert found == pytest.approx(done / 20_000, abs=0.01)
+
+
+def test_a_step_sent_back_without_end_is_one_answer_picked_from_many():
+    limit = step_success(0.95, 200, 0.5, 0.9)
+    assert limit == pytest.approx(float(best_of_n(0.95, 200, 0.9, 0.5)))
 
 
 @pytest.mark.parametrize("every", [1, 3, 7])
@@ -69,6 +77,7 @@ def test_a_score_swings_as_far_as_the_standard_error_says():
     [
         lambda: step_success(1.2, 2),
         lambda: step_success(0.5, 0),
+        lambda: step_success(0.5, 1, 0.2, -0.1),
         lambda: steps_to_success(0, 3),
         lambda: steps_to_success(0.5, 3, 0),
         lambda: pass_hat(5, 6, 1),

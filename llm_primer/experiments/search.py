@@ -71,6 +71,42 @@ def memories(world: World, stories: Sequence[Any], seed: int, names: bool) -> li
     return told
 
 
+def fitting(world: World, stories: Sequence[Any], told: Sequence[str]) -> Array:
+    """How many of the stories each nameless memory fits word for word: (memories,).
+
+    A memory fits a story if its sentences are wordings, without names, of events in a row there. A
+    search that draws lots among those has the right one first with a chance of one over this.
+    """
+    known: list[list[set[str]]] = []
+    for story in stories:
+        before = [State(), *story.states]
+        known.append(
+            [
+                {
+                    without_names(text)
+                    for _, text in world.wordings(replace(state, topic=None, it=None), event)
+                }
+                for state, event in zip(before, story.events, strict=False)
+            ]
+        )
+
+    def tells(text: str, events: Sequence[set[str]]) -> bool:
+        return not text or (
+            bool(events)
+            and any(
+                text.startswith(wording) and tells(text[len(wording) :].lstrip(), events[1:])
+                for wording in events[0]
+            )
+        )
+
+    return np.array(
+        [
+            sum(any(tells(text, events[i:]) for i in range(len(events))) for events in known)
+            for text in told
+        ]
+    )
+
+
 # --- Vectors --------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,14 @@
 """Chapter 12 of Volume I: the story librarian in its first weeks.
 
 400 visitors each ask about a story they half remember; four versions of the librarian answer the
-same requests. The library is compared with the training text. Then the stories change from week to
-week, and the surprise of every story is noted beside the answers. (`generations` is run on the
-chapter's page itself.)
+same requests. The library is compared with the texts that the models learned from. Then the stories
+change from week to week, and the surprise of every story is noted beside the answers; every quiet
+story is also read in its changed forms, so that the weeks can be drawn again. Last, counted models
+learn from what counted models wrote, several times over.
 
     python -m llm_primer.experiments.system
 
-takes about two minutes on one core and writes ``results/system.json``.
+takes about four minutes on one core and writes ``results/system.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from llm_primer.answerer import STORIES as ANSWERER_STORIES
 from llm_primer.answerer import load_answerer
 from llm_primer.dedup import near_copies, overlap
 from llm_primer.evaluation import story_losses
@@ -45,7 +47,8 @@ from llm_primer.world_words import SENDERS
 if TYPE_CHECKING:
     from llm_primer.tokenizer import Tokenizer
 
-LIBRARY_SEED, MISSING_SEED, QUIET_SEED, WEEKS_SEED = 21, 22, 23, 24
+TRAINING_SEED, ANSWERER_SEED = 1, 4  # of the stories that the two models learned from
+LIBRARY_SEED, MISSING_SEED, QUIET_SEED, WEEKS_SEED, FIRST_SEED, FRESH_SEED = 21, 22, 23, 24, 31, 32
 #: What the changed world calls people and things that the model has learned under other names.
 NEW_NAMES = {
     "Mia": "Ingrid",
@@ -123,22 +126,29 @@ def one_question(world: World, story: Story, rng: np.random.Generator) -> Questi
 def read_batch(
     model: Transformer,
     tokenizer: Tokenizer,
-    world: World,
     stories: Sequence[Story],
+    questions: Sequence[Question],
     renamed: Sequence[dict[str, str]],
-    rng: np.random.Generator,
-) -> tuple[list[float], list[int]]:
-    """The surprise per token of each story, and whether a question about it is answered rightly."""
+) -> dict[str, list[Any]]:
+    """The surprise per token of each story, and whether the question about it is answered rightly.
+
+    Args:
+        model: the reader.
+        tokenizer: the model's.
+        stories: what is read.
+        questions: one for each story.
+        renamed: for each story what is called differently in it and in its question.
+    """
     read = model_reader(model, tokenizer)
-    surprise, hits = [], []
-    for story, words in zip(stories, renamed, strict=True):
-        question = one_question(world, story, rng)
+    found: dict[str, list[Any]] = {"surprise": [], "right": []}
+    for story, question, words in zip(stories, questions, renamed, strict=True):
         text, asked, truth = (
             changed(t, words) if words else t for t in (story.text, question.text, question.answer)
         )
-        surprise.append(round(float(story_losses(model, tokenizer, [text])[0].mean()), 4))
-        hits.append(int(read(text, asked)[0] == truth))
-    return surprise, hits
+        loss = float(story_losses(model, tokenizer, [text])[0].mean())
+        found["surprise"].append(round(loss, 4))
+        found["right"].append(int(read(text, asked)[0] == truth))
+    return found
 
 
 # --- Models that learn from models ----------------------------------------------------------------
@@ -206,6 +216,35 @@ def generations(
     return found
 
 
+def loops(
+    world: World, size: int, fresh: int, n: int, shares: Sequence[float], seeds: int
+) -> dict[str, Any]:
+    """`generations` for each share of true text, drawn again with several seeds.
+
+    Args:
+        world: tells the true stories.
+        size: true stories that the first model learns from.
+        fresh: other true stories.
+        n: generations.
+        shares: of true text that later models read again.
+        seeds: how many times each is drawn.
+
+    Returns:
+        How many different senders the true text kept for each share has, and for each share and
+        seed the numbers of senders and the share of known runs in every generation.
+    """
+    true = [story.text.split() for story in world.stories(size, FIRST_SEED)]
+    new = [story.text.split() for story in world.stories(fresh, FRESH_SEED)]
+    found: dict[str, Any] = {"shares": list(shares), "floor": [], "senders": [], "known": []}
+    for share in shares:
+        kept = true[: round(share * size)]
+        found["floor"].append(len(set(SENDERS) & {w for words in kept for w in words}))
+        lines = [generations(true, new, n, share, seed) for seed in range(seeds)]
+        for key in ("senders", "known"):
+            found[key].append([line[key] for line in lines])
+    return found
+
+
 # --- All of it ------------------------------------------------------------------------------------
 
 
@@ -221,33 +260,36 @@ def drift(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    """Quiet stories, then weeks in which more and more stories come from a changed world."""
+    """Quiet stories in all their forms, then weeks with more and more from a changed world."""
     rng = np.random.default_rng((seed, 1))
     same: dict[str, str] = {}
-    stories = world.stories(quiet, QUIET_SEED)
-    calm = read_batch(model, tokenizer, world, stories, [same] * quiet, rng)
-    kinds = {"names": NEW_NAMES, "things": NEW_THINGS, "wordings": NEW_WORDINGS}
-    effect = {}
-    for name, words in tqdm(kinds.items(), disable=not progress, desc="changes"):
-        surprise, hits = read_batch(
-            model, tokenizer, world, stories[: quiet // 2], [words] * (quiet // 2), rng
-        )
-        effect[name] = {"surprise": float(np.mean(surprise)), "right": float(np.mean(hits))}
     everything = {**NEW_NAMES, **NEW_THINGS, **NEW_WORDINGS}
-    share, weekly, correct = [], [], []
+    stories = world.stories(quiet, QUIET_SEED)
+    asked = [one_question(world, story, rng) for story in stories]
+    kinds = {"names": NEW_NAMES, "things": NEW_THINGS, "wordings": NEW_WORDINGS, "all": everything}
+    calm = read_batch(model, tokenizer, stories, asked, [same] * quiet)
+    effect = {
+        name: read_batch(model, tokenizer, stories, asked, [words] * quiet)
+        for name, words in tqdm(kinds.items(), disable=not progress, desc="changes")
+    }
+    rng = np.random.default_rng((seed, 2))
     told = world.stories(weeks * per_week, WEEKS_SEED)
+    share, fresh, weekly, correct = [], [], [], []
     for week in tqdm(range(weeks), disable=not progress, desc="weeks"):
         share.append(round(min(1.0, max(0.0, (week - onset + 1) * step)), 4))
-        new = [everything if u < share[-1] else same for u in rng.random(per_week)]
+        new = rng.random(per_week) < share[-1]
         batch = told[week * per_week : (week + 1) * per_week]
-        surprise, hits = read_batch(model, tokenizer, world, batch, new, rng)
-        weekly.append(surprise)
-        correct.append(hits)
+        asked = [one_question(world, story, rng) for story in batch]
+        renamed = [everything if u else same for u in new]
+        found = read_batch(model, tokenizer, batch, asked, renamed)
+        fresh.append([int(u) for u in new])
+        weekly.append(found["surprise"])
+        correct.append(found["right"])
     return {
-        "quiet_surprise": calm[0],
-        "quiet_right": calm[1],
-        "effect": effect,
+        "quiet": calm,
+        "changed": effect,
         "share": share,
+        "new": fresh,
         "surprise": weekly,
         "right": correct,
     }
@@ -263,6 +305,8 @@ def run(
     per_week: int = 40,
     onset: int = 12,
     step: float = 0.05,
+    loop_stories: int = 500,
+    loop_seeds: int = 8,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -278,6 +322,8 @@ def run(
         per_week: new stories a week.
         onset: the week in which the change begins, counted from 0.
         step: by how much the changed stories' share grows each week.
+        loop_stories: true stories that the first of the counted models learns from.
+        loop_seeds: how often each loop of counted models is drawn.
         seed: of all that is drawn.
         progress: shows progress bars on stderr.
 
@@ -306,12 +352,12 @@ def run(
         "memory": alone(read, cases, [""] * library),
         "given": alone(read, cases, texts),
     }
-    seen = world.stories(training, 1)
-    known = {story.text for story in seen}
-    shared = {
-        str(n): [round(float(s), 3) for s in overlap(texts, (s.text for s in seen), n)]
-        for n in (5, 8, 13)
-    }
+    seen = [story.text for story in world.stories(training, TRAINING_SEED)]
+    asked_about = [
+        story.text for story in world.stories(min(training, ANSWERER_STORIES), ANSWERER_SEED)
+    ]
+    shared = {str(n): [round(float(s), 3) for s in overlap(texts, seen, n)] for n in (5, 8, 13)}
+    tuned = [round(float(s), 3) for s in overlap(texts, asked_about, 13)]
     watch = drift(model, tokenizer, world, quiet, weeks, per_week, onset, step, seed, progress)
     return {
         "experiment": "system",
@@ -323,10 +369,14 @@ def run(
         "versions": versions,
         "ways": ways,
         "training_stories": training,
-        "verbatim": int(sum(text in known for text in texts)),
+        "verbatim": len(set(texts) & set(seen)),
         "near_copies": len(near_copies(texts)),
         "overlap": shared,
+        "tuning_stories": len(asked_about),
+        "tuning_verbatim": len(set(texts) & set(asked_about)),
+        "tuning_overlap": tuned,
         "drift": watch,
+        "loop": loops(world, loop_stories, 3 * loop_stories // 5, 12, (0.0, 0.1, 0.3), loop_seeds),
     }
 
 

@@ -1,6 +1,8 @@
 """Chapter 10 of Volume I: what the book's model makes up, knows, repeats and gives away.
 
-Four measurements. `writing`: stories written at several temperatures, checked sentence by sentence.
+Five measurements. `writing`: stories written at several temperatures, checked sentence by sentence.
+`strangers`: how sure the model is of the town of people that it read of, and of people who were
+made up.
 `answering`: the answerer's answers about unseen stories, with how sure it was, and how often it
 says the same again. `checking`: claims of the book's model, checked by the answerer. `planting`:
 the book's model goes on learning from stories in which new facts, secrets and one-sided habits were
@@ -8,7 +10,7 @@ planted, each a known number of times.
 
     python -m llm_primer.experiments.trust
 
-takes about three minutes on one core and writes ``results/trust.json``.
+takes about five minutes on one core and writes ``results/trust.json``.
 """
 
 from __future__ import annotations
@@ -24,25 +26,29 @@ import numpy as np
 from llm_primer.answerer import LONGEST_ANSWER, answer, load_answerer, prompt_ids
 from llm_primer.autograd import no_grad
 from llm_primer.evaluation import (
+    Verdict,
     factual_accuracy,
+    judge,
     known_forms,
     reliability,
     sentence_form,
+    sentences,
     word_classes,
 )
 from llm_primer.experiments import store
 from llm_primer.finetune import Example, answer_log_probs, fine_tune, question_example
 from llm_primer.nn import log_softmax_array
-from llm_primer.sampling import generate_many
+from llm_primer.sampling import generate, generate_many
 from llm_primer.tokenizer import Tokenizer
 from llm_primer.transformer import Transformer, load_book_model
 from llm_primer.trust import exposure
 from llm_primer.world import World
-from llm_primer.world_words import ADJECTIVES, PEOPLE, PLACES, SENDERS, THINGS, TOWNS
+from llm_primer.world_words import ADJECTIVES, HOMES, PEOPLE, PLACES, SENDERS, THINGS, TOWNS
 
 TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.25)
 SEED = 6  # of the stories: 1 to 5 have taught or tested one of the models
 AGAIN = 10  # how often a question is asked again
+LONGEST_SENTENCE = 40  # in tokens
 
 # --- Writing --------------------------------------------------------------------------------------
 
@@ -57,6 +63,24 @@ def kinds_of_forms(world: World) -> dict[str, str]:
     }
 
 
+def false_in_any_case(
+    model: Transformer, tokenizer: Tokenizer, world: World, verdict: Verdict
+) -> bool:
+    """Whether the model's most likely sentence at the place of a story's first mistake is false.
+
+    If it is, the die is not to blame. An end where the story cannot end counts as false too.
+    """
+    begun = sentences(verdict.text)[: verdict.possible]
+    ids = [tokenizer.end_id, *tokenizer.encode(" ".join(begun))]
+    rest = tokenizer.decode(
+        generate(model, ids, LONGEST_SENTENCE, temperature=0, stop=tokenizer.end_id)
+    )
+    told = [*begun, *sentences(rest.strip())[:1]] if rest.strip() else begun
+    likeliest = judge(" ".join(told), world, known_forms(world))
+    stopped = likeliest.possible == len(begun)  # at the sentence in question, and not behind it
+    return stopped and likeliest.mistake is not None and likeliest.grammatical
+
+
 def writing(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -64,7 +88,10 @@ def writing(
     temperatures: Sequence[float] = TEMPERATURES,
     stories: int = 200,
 ) -> list[dict[str, Any]]:
-    """Stories written at each temperature: how many sentences are possible, false, malformed."""
+    """Stories written at each temperature: how many sentences are possible, false, malformed.
+
+    And at how many of the places where a false sentence was written the most likely one is false.
+    """
     kinds, classes = kinds_of_forms(world), word_classes()
     known_forms(world)
     rows = []
@@ -73,13 +100,16 @@ def writing(
             model, tokenizer, world, stories, seed=SEED, temperature=temperature
         )
         wrong = [v for v in report.verdicts if v.mistake is not None]
-        false = [v.mistake for v in wrong if v.grammatical and v.mistake]
-        told = Counter(kinds[sentence_form(sentence, classes)] for sentence in false)
+        false = [v for v in wrong if v.grammatical]
+        told = Counter(kinds[sentence_form(v.mistake, classes)] for v in false if v.mistake)
         rows.append(
             {
                 "temperature": temperature,
                 "judged": sum(v.judged for v in report.verdicts),
-                "false": sum(v.grammatical for v in wrong),
+                "false": len(false),
+                "false_in_any_case": sum(
+                    false_in_any_case(model, tokenizer, world, v) for v in false
+                ),
                 "malformed": sum(not v.grammatical for v in wrong),
                 "stories": stories,
                 "without_mistake": sum(v.mistake is None for v in report.verdicts),
@@ -88,6 +118,58 @@ def writing(
             }
         )
     return rows
+
+
+# --- People who do not exist ----------------------------------------------------------------------
+
+
+def namesakes(known: Sequence[str]) -> list[tuple[str, str]]:
+    """New names with an a at the end or the last letter gone, each with the name it was made of."""
+    taken = {*PEOPLE, *SENDERS}
+    made = [(new, name) for name in known for new in (name + "a", name[:-1])]
+    return [(new, name) for new, name in made if new not in taken]
+
+
+def strangers(
+    model: Transformer, tokenizer: Tokenizer, made_up: int = 60, known: int | None = None
+) -> dict[str, Any]:
+    """The probability of the town that the model names, for known and for made-up people.
+
+    Args:
+        model: the book's.
+        tokenizer: the model's.
+        made_up: how many new names.
+        known: how many senders are asked about, the most frequent first; None for all.
+
+    Returns:
+        names: the new ones; sure: how sure the model is of the town it names, for each; known and
+        known_right: the same for the senders, and whether it is their town; namesakes: of the names
+        made of a sender's by a letter more or less, how sure, and whether the town is the sender's.
+    """
+    names = new_names(made_up, np.random.default_rng(0))
+    senders = list(HOMES)[:known]
+
+    def ask(name: str) -> tuple[str, float]:
+        scores = town_log_probs(model, tokenizer, name)
+        best = int(scores.argmax())
+        return TOWNS[best], round(min(float(np.exp(scores[best])), 1.0), 4)
+
+    of_known = [ask(name) for name in senders]
+    made = namesakes(senders)
+    of_namesakes = [ask(new) for new, _ in made]
+    return {
+        "names": names,
+        "sure": [ask(name)[1] for name in names],
+        "known": [p for _, p in of_known],
+        "known_right": [
+            int(town == HOMES[name]) for name, (town, _) in zip(senders, of_known, strict=True)
+        ],
+        "namesakes": [p for _, p in of_namesakes],
+        "taken_for": [
+            int(town == HOMES[name])
+            for (_, name), (town, _) in zip(made, of_namesakes, strict=True)
+        ],
+    }
 
 
 # --- Answering ------------------------------------------------------------------------------------
@@ -328,16 +410,20 @@ def run(
     written: int = 200,
     asked: int = 200,
     checked: int = 200,
+    made_up: int = 60,
+    known: int | None = None,
     seed: int = 0,
     answerer: Transformer | None = None,
     **plants: Any,
 ) -> dict[str, Any]:
-    """All four measurements.
+    """All five measurements.
 
     Args:
         written: stories for each temperature.
         asked: stories whose questions are asked.
         checked: stories whose things are claimed to be somewhere.
+        made_up: people who do not exist.
+        known: senders to compare them with; None for all.
         seed: of the planting.
         answerer: answers and checks; None for the book's.
         **plants: settings of `planting`.
@@ -354,6 +440,7 @@ def run(
         "story_seed": SEED,
         "again": AGAIN,
         "writing": writing(model, tokenizer, world, stories=written),
+        "strangers": strangers(model, tokenizer, made_up, known),
         "calibration_error": round(reliability(sure, right).ece, 4),
         "checking": checking(model, answerer, tokenizer, world, checked),
         "planting": planting(model, tokenizer, world, seed=seed, **plants),
