@@ -208,9 +208,11 @@ function setUpContents() {
 function setUpTabStops() {
   const scrolling = "pre, .math-scroll, .svg-scroll, .cell_output > .output, .pst-scrollable-table-container";
   const update = () => {
-    for (const box of all(scrolling)) {
-      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
+    // First all questions, then all changes: in turns each would have the page laid out again.
+    const boxes = all(scrolling).map((box) => [box, box.scrollWidth > box.clientWidth + 1]);
+    for (const [box, scrolls] of boxes) {
+      if (scrolls) box.tabIndex = 0;
+      else if (box.hasAttribute("tabindex")) box.removeAttribute("tabindex");
     }
   };
   update();
