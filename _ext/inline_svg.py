@@ -5,9 +5,9 @@ reader gets the drawing inside the page: black becomes the color of the text, th
 becomes the drawing's name for screen readers, and it is never wider than the column. Ids are made
 unique, and what no reader sees (metadata, editors' notes, far decimals) is left out.
 
-A drawing heavier than a few lines of text would keep the reader of the first lines waiting. It stays
-outside the page, as two files of which a browser fetches one, light or dark, when it comes near.
-Bitmaps, too, come when they are near. All get their width and height, so that nothing moves.
+A drawing heavier than a few lines of text would keep the reader of the first lines waiting. It
+stays outside the page, as two files of which a browser fetches one, light or dark, when it comes
+near. Bitmaps, too, come when they are near. All get a width and a height, so that nothing moves.
 
 An image without alternative text is a warning with its file and line, and so is a file that is not
 SVG. All other formats, EPUB among them, get the files as they are.
