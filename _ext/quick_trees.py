@@ -1,6 +1,6 @@
 """Builds spend less time on the trees that pages are while they are built.
 
-Nothing changes for authors and readers: three measures, for all builders.
+Nothing changes for authors and readers: four measures, for all builders.
 
 Every transform of every extension looks for its nodes in the whole page, some eighty times for each
 page. Docutils does so by generators within generators, each node passing through as many as it is
@@ -20,13 +20,13 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.domains import Domain
 from sphinx.domains.std import StandardDomain
+from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors.toctree import TocTreeCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sphinx.application import Sphinx
-    from sphinx.environment import BuildEnvironment
     from sphinx.util.typing import ExtensionMetadata
 
 OBJECTS = 70_000  # a few pages; more would only cost memory
@@ -123,17 +123,24 @@ def _forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     env.__dict__.setdefault("outlines", {}).pop(docname, None)
 
 
+def _clear(self: BuildEnvironment, docname: str) -> None:
+    if docname in self.all_docs:
+        _clear_read(self, docname)
+
+
 # -- Sphinx ------------------------------------------------------------------------------------
 
+_clear_read = BuildEnvironment.clear_doc
 _number = TocTreeCollector.assign_figure_numbers
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Put all three into their places."""
+    """Put all four into their places."""
     nodes.Node._fast_findall = find
     nodes.Node._superfast_findall = _find_any
     gc.set_threshold(OBJECTS, 20, 20)
     TocTreeCollector.assign_figure_numbers = _number_from_outlines  # type: ignore[method-assign]
+    BuildEnvironment.clear_doc = _clear  # type: ignore[method-assign]
     app.add_domain(Outlines)
     app.connect("env-purge-doc", _forget)
     return {
