@@ -60,6 +60,8 @@ ICON = re.compile(
     r"(?<![-\w])content:\s*(?:var\(--pst-icon-[\w-]+\)|[\"'](?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])[\"'])"
     r"\s*(?:!important)?;?"
 )
+# What sets or reads the icon font's own variables.
+ICON_VARIABLE = re.compile(r"(?:^|(?<=;))[^;{}]*--_?fa-[^;{}]*(?:;|$)")
 VARIABLE = re.compile(r"(?<![\w-])(--[\w-]+)\s*:(?:\"[^\"]*\"|'[^']*'|[^;{}\"'])*(;|(?=\}))")
 
 
@@ -113,6 +115,8 @@ def _can_match(selector: str, words: set[str]) -> bool:
 def _squeeze(body: str) -> str:
     body = ICON.sub("", body)
     # Not the spaces around "+" and "-" of calc(), nor those in a value.
+    if "{" not in body:
+        body = ICON_VARIABLE.sub("", body)
     body = re.sub(r"\s*([;{}])\s*", r"\1", " ".join(body.split())).replace(": ", ":")
     return (
         re.sub(r"(?<=[ :,(])0\.(?=\d)", ".", body).replace(" !important", "!important").strip("; ")
