@@ -26,7 +26,7 @@ import library
 from babel.dates import format_date
 from docutils import nodes
 from plain_text import address, description, wanted
-from post_front_matter import posts
+from post_front_matter import post_of
 from walkthrough import Box
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def card(app: Sphinx, docname: str) -> Card:
     """What the picture of a page says."""
     project, title = app.config.project, library.title(app.env, docname)
     volume, chapter = library.volume_of(docname), library.chapter_number(docname)
-    post = posts(app.env).get(docname)
+    post = post_of(app.env, docname)
     above = ""
     if chapter is not None and volume in app.env.titles:
         above = f"{library.title(app.env, volume)} · Chapter {chapter}"
@@ -212,7 +212,7 @@ def announce(
     """Draw the picture of a page that somebody wrote, and put the tags into its head."""
     if doctree is None or not wanted(app) or pagename not in app.env.all_docs:
         return
-    words, post = card(app, pagename), posts(app.env).get(pagename)
+    words, post = card(app, pagename), post_of(app.env, pagename)
     tags = {
         "og:title": words.title,
         "og:type": "article" if post else "website",

@@ -124,7 +124,9 @@ def _forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
 
 
 def _clear(self: BuildEnvironment, docname: str) -> None:
-    if docname in self.all_docs:
+    # Once in any case: domains begin their lists when they are first asked to forget.
+    if docname in self.all_docs or not self.__dict__.get("has_cleared"):
+        self.__dict__["has_cleared"] = True
         _clear_read(self, docname)
 
 
