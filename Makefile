@@ -35,7 +35,7 @@ html: $(READY)  ## build the site into _build/html
 	@echo "The site is in $(BUILD)/html: open $(BUILD)/html/index.html"
 
 live: $(READY)  ## rebuild and reload in the browser while you write
-	@$(BIN)/sphinx-autobuild -n --port 0 --open-browser -D book_search=0 -d $(BUILD)/doctrees/html \
+	@$(BIN)/python _ext/live.py -n --port 0 --open-browser -D book_search=0 -d $(BUILD)/doctrees/html \
 	  --ignore '$(CURDIR)/_build/*' --ignore '*/.git/*' --ignore '*/.venv/*' . $(BUILD)/html
 
 test: $(READY)  ## run the tests (a missing browser or TeX skips its tests with one line)
@@ -77,13 +77,23 @@ epub: $(READY)  ## pack the same as EPUBs into _build/downloads (checked, if epu
 	@mkdir -p $(BUILD)/downloads && rm -f $(BUILD)/downloads/*.epub && cp $(BUILD)/epub/*.epub $(BUILD)/downloads/
 	@ls -l $(BUILD)/downloads/*.epub
 
-bench: $(READY)  ## measure speed against ordinary alternatives, as ratios
-	@mkdir -p $(BUILD)/bench
+# The builds alone take half an hour of an idle core, most of it the others'. For less:
+# make bench BENCH_OPTIONS="--chapters 100 --contenders ours hugo"
+BENCH_OPTIONS ?= --chapters 100 400 1600
+
+$(VENV)/.bench: benchmarks/requirements.lock $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
+	@touch $@
+
+bench: $(VENV)/.bench  ## measure speed against ordinary alternatives, as ratios
 	@$(BIN)/python benchmarks/bench_llm_primer.py --output $(BUILD)/bench/llm_primer.json
+	@$(BIN)/python benchmarks/bench_build.py $(BENCH_OPTIONS) --output $(BUILD)/bench/build.json
 
 lock:  ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
 	  --group book --group test --group live pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
+	  --group pyproject.toml:bench -o benchmarks/requirements.lock
 
 clean:  ## remove what was built; the cells' stored outputs stay (rm -r _build removes them too)
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '.*' -exec rm -rf {} + 2>/dev/null || true

@@ -31,6 +31,7 @@ extensions = [
     "notfound.extension",  # 404.html: found from any address, so its own links are absolute
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
     # Our own, in _ext/: one file, one purpose.
+    "quick_trees",  # pages are built with less looking for nodes and for garbage
     "mathml",  # mathematics laid out at build time: no script on the page
     "inline_svg",  # SVG figures inside the page, so that they follow dark mode
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take

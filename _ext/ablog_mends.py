@@ -15,6 +15,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,10 @@ def archive_pages(app: Sphinx) -> Iterator[Page]:
                 context["title"] = "Posts by year"
             uri = app.builder.get_relative_uri(pagename, index)
             context["parents"] = [{"link": uri, "title": blog.blog_title}]
+        said = f"{context['title']}: {blog.blog_title}" if pagename != index else blog.blog_title
+        said = f"{said}. All posts with their dates and a line on what each says."
+        meta = f'<meta name="description" content="{escape(said)}" />'
+        context["metatags"] = "\n".join(filter(None, [context.get("metatags"), meta]))
         written.add(pagename)
         yield pagename, context, template
     remove_stale(app, blog, written)

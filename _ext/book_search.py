@@ -30,6 +30,7 @@ import shutil
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ SKIPPED_CLASSES = {"cell_output", "not-in-feed", "toctree-wrapper", "chapter-lis
 
 HEADING_COUNTS = 5  # as many words of the text
 SATURATION, LENGTH = 1.2, 0.6  # BM25's k1 and b
-BEST = 150  # sections kept for each word and scope: more than anyone looks through
+BEST = 150  # sections kept for each word: more than anyone looks through
+SHARED = 600  # so many besides, shared among the scopes: a word of every section stays small
 BLOG = 1000  # its place among the scopes, after all volumes and the pages between
 PIECE = 24_000  # characters in a piece of the index
 GROUP = 4  # sections in a piece of text
@@ -92,12 +94,15 @@ class Section:
 
 def words(text: str) -> list[str]:
     """The words of a text without case, accents and endings."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    plain = text.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain)
+        plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
     plain = re.sub(r"['’]s\b", "", plain)
     return [stem(word) for word in WORD.findall(plain) if word not in STOP]
 
 
+@cache
 def stem(word: str) -> str:
     """A word without the endings of number, tense and manner: "tokenized" and "tokens" meet."""
     if len(word) > 4 and word.endswith("ies"):
@@ -284,14 +289,18 @@ def _write_words(
 
 
 def _best(marks: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The best sections of each scope, so that a reader who keeps to one still finds."""
+    """The best sections of all and the best of each scope: who keeps to one still finds."""
     if len(marks) <= BEST:
         return marks
-    kept = []
+
+    def first(entries: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+        return sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:most]
+
+    kept = set(first(marks, BEST))
+    share = max(2, min(BEST, SHARED // len(spans)))
     for start, end in spans:
-        inside = [entry for entry in marks if start <= entry[0] < end]
-        kept += sorted(inside, key=lambda entry: (-entry[1], entry[0]))[:BEST]
-    return kept
+        kept.update(first([entry for entry in marks if start <= entry[0] < end], share))
+    return list(kept)
 
 
 def _write_piece(target: Path, name: str, content: Any) -> None:

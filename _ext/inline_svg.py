@@ -3,8 +3,11 @@
 An author writes `{figure}` or `{image}` with an SVG file and `:alt:`, or draws in a cell. In HTML a
 reader gets the drawing inside the page: black becomes the color of the text, the alternative text
 becomes the drawing's name for screen readers, and it is never wider than the column. Ids are made
-unique, and what no reader sees (metadata, editors' notes, far decimals) is left out. Bitmaps get
-their width and height, so that nothing moves while they load, and are fetched when they come near.
+unique, and what no reader sees (metadata, editors' notes, far decimals) is left out.
+
+A drawing heavier than a few lines of text would keep the reader of the first lines waiting. It
+stays outside the page, as two files of which a browser fetches one, light or dark, when it comes
+near. Bitmaps, too, come when they are near. All get a width and a height, so that nothing moves.
 
 An image without alternative text is a warning with its file and line, and so is a file that is not
 SVG. All other formats, EPUB among them, get the files as they are.
@@ -13,8 +16,11 @@ SVG. All other formats, EPUB among them, get the files as they are.
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import re
+import zlib
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -39,6 +45,10 @@ PAINTS = ("fill", "stroke", "color", "stop-color")
 # In a mask black means "hidden", whatever the colors of the page.
 MASKS = ("mask", "filter")
 UNSEEN = ("metadata", "title", "desc", "script")
+HEAVY = 1_000  # bytes, compressed: what a drawing may add to a page
+# The theme's color of text and the page's font, which a file cannot ask the page for.
+INKS = {"light": "#222832", "dark": "#ced6dd"}
+FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans",Arial,sans-serif'
 REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
 
 
@@ -322,6 +332,7 @@ def _drawing(self: HTML5Translator, node: nodes.image, path: Path) -> str:
     source = path.read_bytes()
     seen: dict[str, int] = self.__dict__.setdefault("inline_svg_seen", {})
     name = f"s{hashlib.sha256(source).hexdigest()[:6]}"
+    seen_any = bool(seen)
     seen[name] = seen.get(name, 0) + 1
     prefix = f"{name}-" if seen[name] == 1 else f"{name}-{seen[name]}-"
     try:
@@ -334,20 +345,59 @@ def _drawing(self: HTML5Translator, node: nodes.image, path: Path) -> str:
     classes = ["inline-svg", *node.get("classes", [])]
     if "align" in node:
         classes.append(f"align-{node['align']}")
-    root.set("class", " ".join(classes))
     if "scale" in node:
         for side in ("width", "height"):
             root.set(side, f"{float(root.get(side)) * node['scale'] / 100:.4g}")
-    sizes = [f"{side}:{_css(node[side])}" for side in ("width", "height") if side in node]
-    if sizes:
-        root.set("style", ";".join([*sizes, root.get("style", "")]).rstrip(";"))
-    # On a phone a wide drawing would shrink until nobody could read it: it scrolls in its box.
+    sizes = ";".join(f"{side}:{_css(node[side])}" for side in ("width", "height") if side in node)
     # Where drawings cannot stand in the text (a feed), the file takes this place.
     file = self.builder.images.get(node["uri"], path.name)
-    root.set("data-src", posixpath.join(self.builder.imgpath, quote(file)))
-    if _stands_alone(node):
-        return f'<div class="svg-scroll">{to_html(root)}</div>\n'
-    return to_html(root)
+    place = posixpath.join(self.builder.imgpath, quote(file))
+    alone = _stands_alone(node)
+    if alone and len(zlib.compress(to_html(root).encode(), 6)) > HEAVY:
+        classes[:1] = ["drawing", "dark-light"]  # the theme: leave this picture as it is
+        html = _as_files(self, root, classes, sizes, is_first=not seen_any)
+    else:
+        root.set("class", " ".join(classes))
+        if sizes:
+            root.set("style", ";".join([sizes, root.get("style", "")]).rstrip(";"))
+        root.set("data-src", place)
+        html = to_html(root)
+    # On a phone a wide drawing would shrink until nobody could read it: it scrolls in its box.
+    return f'<div class="svg-scroll">{html}</div>\n' if alone else html
+
+
+def _as_files(
+    self: HTML5Translator, root: Any, classes: list[str], sizes: str, *, is_first: bool
+) -> str:
+    """The drawing written beside the page for either mode, and the images that show one of them."""
+    words, images = root.get("aria-label"), ""
+    folder = Path(self.builder.outdir, self.builder.imagedir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("role", "aria-label"):
+        del root.attrib[name]
+    root.set("font-family", FONT)
+    whole = lxml.etree.tostring(root, encoding="unicode", with_tail=False)
+    for mode, ink in INKS.items():
+        text = whole.replace("currentColor", ink)
+        file = f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{mode}.svg"
+        if not (folder / file).is_file():
+            # Whole at once: another process may be writing a page with the same drawing.
+            begun = folder / f"{file}.{os.getpid()}"
+            begun.write_text(text, encoding="utf-8")
+            begun.replace(folder / file)
+        kept = {
+            "class": " ".join([*classes, f"drawing-{mode}"]),
+            "src": posixpath.join(self.builder.imgpath, file),
+            "alt": words,
+            "width": root.get("width"),
+            "height": root.get("height"),
+            "style": sizes,
+            # What is not shown is only fetched at once if nothing says that it may wait.
+            "loading": "" if is_first and mode == "light" else "lazy",
+        }
+        given = [f'{name}="{escape(value)}"' for name, value in kept.items() if value]
+        images += f"<img {' '.join(given)}>"
+    return images
 
 
 def _stands_alone(node: nodes.image) -> bool:

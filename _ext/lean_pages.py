@@ -52,11 +52,16 @@ TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|url\([^)"\']*\)|[{}]
 # What stands in brackets after these says where else, not what: it is not looked at.
 LOOSE = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
 NAME = re.compile(r"[.#]((?:[\w-]|\\.)+)")
+# Names, signs and spaces in code: most of its elements, and they have the color of the code itself.
+PLAIN_CODE = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')
+KEYFRAMES = re.compile(r"@(?:-webkit-)?keyframes ([\w-]+)\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}")
 # Letters of the icon font, in places for private use: without the font they would be boxes.
 ICON = re.compile(
     r"(?<![-\w])content:\s*(?:var\(--pst-icon-[\w-]+\)|[\"'](?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])[\"'])"
     r"\s*(?:!important)?;?"
 )
+# What sets or reads the icon font's own variables.
+ICON_VARIABLE = re.compile(r"(?:^|(?<=;))[^;{}]*--_?fa-[^;{}]*(?:;|$)")
 VARIABLE = re.compile(r"(?<![\w-])(--[\w-]+)\s*:(?:\"[^\"]*\"|'[^']*'|[^;{}\"'])*(;|(?=\}))")
 
 
@@ -95,7 +100,7 @@ def reduce(css: str, words: set[str]) -> str:
             if "Font Awesome" not in body.replace("\\", ""):
                 kept.append(f"{before}{{{_squeeze(body)}}}")
         else:
-            parts = re.split(r",(?![^(]*\))", before)
+            parts = re.split(r",(?![^(]*\))", re.sub(r"\s*([>~])\s*", r"\1", before))
             wanted = [part.strip() for part in parts if _can_match(part, words)]
             if wanted and (inner := _squeeze(body)):
                 kept.append(f"{','.join(wanted)}{{{inner}}}")
@@ -110,7 +115,12 @@ def _can_match(selector: str, words: set[str]) -> bool:
 def _squeeze(body: str) -> str:
     body = ICON.sub("", body)
     # Not the spaces around "+" and "-" of calc(), nor those in a value.
-    return re.sub(r"\s*([;{}])\s*", r"\1", " ".join(body.split())).replace(": ", ":").strip("; ")
+    if "{" not in body:
+        body = ICON_VARIABLE.sub("", body)
+    body = re.sub(r"\s*([;{}])\s*", r"\1", " ".join(body.split())).replace(": ", ":")
+    return (
+        re.sub(r"(?<=[ :,(])0\.(?=\d)", ".", body).replace(" !important", "!important").strip("; ")
+    )
 
 
 def drop_variables(css: str, elsewhere: str) -> str:
@@ -128,6 +138,12 @@ def drop_variables(css: str, elsewhere: str) -> str:
         css = less
 
 
+def drop_keyframes(css: str) -> str:
+    """The style sheet without movements that nothing makes."""
+    rest = KEYFRAMES.sub("", css)
+    return KEYFRAMES.sub(lambda found: found[0] if found[1] in rest else "", css)
+
+
 def combine(sheets: list[Path], words: set[str], variables: str) -> str:
     """All style sheets as one, which lies beside the folders they may lie in."""
     whole = []
@@ -138,7 +154,7 @@ def combine(sheets: list[Path], words: set[str], variables: str) -> str:
         if sheet.parent.name == "styles":
             css = re.sub(r"url\((['\"]?)\.\./", r"url(\1", css)
         whole.append(css)
-    return drop_variables("".join(whole), variables)
+    return drop_variables(drop_keyframes("".join(whole)), variables)
 
 
 # -- Sphinx ------------------------------------------------------------------------------------
@@ -176,7 +192,7 @@ def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
     if "body" in context:
         # MyST-NB names the cells that open by something else than what they say.
         named = ' aria-label="Toggle hidden content"'
-        context["body"] = context["body"].replace(named, "")
+        context["body"] = PLAIN_CODE.sub(r"\1", context["body"].replace(named, ""))
     # Not of the sheets themselves: some are copied only when all pages are written.
     sources = (Path(__file__), OWN / "book.css", OWN.parent / "requirements.lock")
     context["site_css_version"] = _version(*sources)

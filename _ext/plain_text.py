@@ -25,7 +25,7 @@ import library
 from ablog.blog import Blog
 from babel.dates import format_date
 from docutils import nodes
-from post_front_matter import posts
+from post_front_matter import post_of, posts
 from post_info import post_info
 from sphinx import addnodes
 
@@ -404,7 +404,7 @@ def address(app: Sphinx, path: str) -> str:
 
 def description(app: Sphinx, docname: str) -> str:
     """What a page says of itself in one line."""
-    post = posts(app.env).get(docname)
+    post = post_of(app.env, docname)
     said = post.summary if post else str(app.env.metadata[docname].get("description", ""))
     return " ".join(said.split())
 
@@ -465,7 +465,7 @@ def _line(app: Sphinx, docname: str) -> str:
     title = library.title(app.env, docname)
     number = library.chapter_number(docname)
     title = f"{number}. {title}" if number is not None else title
-    post = posts(app.env).get(docname)
+    post = post_of(app.env, docname)
     said = [post.date.isoformat()] if post else []
     said += filter(None, [description(app, docname)])
     link = f"- [{title}]({address(app, docname)}.md)"

@@ -92,6 +92,11 @@ def posts(env: BuildEnvironment) -> dict[str, Post]:
     return {p.docname: p for p in sorted(found, key=lambda p: (p.date, p.docname))}
 
 
+def post_of(env: BuildEnvironment, docname: str) -> Post | None:
+    """The published post that a page is, if it is one: without a look at all the others."""
+    return checked(env).posts.get(docname)
+
+
 def problem(env: BuildEnvironment, docname: str, key: str, message: str) -> None:
     """Report a mistake in a post at the line of `key`, in this build and until it is mended."""
     post = checked(env).posts.get(docname)

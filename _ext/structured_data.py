@@ -18,7 +18,7 @@ import library
 from ablog.blog import Blog
 from link_previews import FOLDER, card
 from plain_text import address, description, wanted
-from post_front_matter import posts
+from post_front_matter import post_of, posts
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -85,7 +85,7 @@ class Describer:
             things = [self.chapter(docname)]
         elif docname == self.archive:
             things = [self.work("Blog", docname)]
-        elif docname in posts(self.env):
+        elif post_of(self.env, docname):
             things = [self.post(docname)]
         return [*things, self.breadcrumbs(docname)]
 
@@ -147,7 +147,7 @@ class Describer:
         way = [self.config.root_doc]
         if volume := library.volume_of(docname):
             way += [library.SERIES_PAGE, volume]
-        elif docname in posts(self.env):
+        elif post_of(self.env, docname):
             way.append(self.archive)
         known = [name for name in way if name in self.env.titles or name == self.archive]
         items = [

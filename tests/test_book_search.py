@@ -124,11 +124,15 @@ def test_an_edit_and_a_removal_reach_the_index(tmp_path):
     assert not answers(site, "logit")
 
 
-def test_a_word_of_every_section_fetches_a_bounded_piece():
-    spans = [(0, 5000), (5000, 6000)]
-    kept = book_search._best([(section, section % 97 + 1) for section in range(6000)], spans)
-    assert len(kept) == 2 * book_search.BEST
-    assert min(mark for _, mark in kept) > 80
+@pytest.mark.parametrize("volumes", [2, 8, 80])
+def test_a_word_of_every_section_fetches_a_bounded_piece(volumes):
+    spans = [(start, start + 140) for start in range(0, 140 * volumes, 140)]
+    marks = [(section, section % 97 + 1) for section in range(140 * volumes)]
+    kept = book_search._best(marks, spans)
+    assert len(kept) <= book_search.BEST + book_search.SHARED
+    assert max(mark for _, mark in kept) == 97
+    for start, end in spans:
+        assert any(start <= section < end for section, _ in kept), "a volume without an answer"
 
 
 @pytest.mark.parametrize(

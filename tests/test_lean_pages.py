@@ -133,7 +133,7 @@ def test_epub_keeps_its_own_sheets(site):
     ("css", "reduced"),
     [
         (".here{a:b}.gone{a:b}", ".here{a:b}"),
-        (".here .gone, p > .here {\n  a: b;\n}", "p > .here{a:b}"),
+        (".here .gone, p > .here {\n  a: b;\n}", "p>.here{a:b}"),
         ("@media print{.gone{a:b}}@media screen{#here{a:b}}", "@media screen{#here{a:b}}"),
         (".here:not(.gone){a:b}", ".here:not(.gone){a:b}"),
         ('p::after{color:red;content:"\\f303"}', "p::after{color:red}"),
