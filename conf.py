@@ -8,8 +8,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 # Cells run in a kernel of their own: this is how it finds the companion package of this checkout.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-# The book's arrays are too small to be worth a second thread, and on a busy machine threads that wait
-# for each other make a page ten times slower.
+# The book's arrays are too small to be worth a second thread, and on a busy machine threads that
+# wait for each other make a page ten times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # -- Project -----------------------------------------------------------------------------------
