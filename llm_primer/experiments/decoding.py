@@ -21,7 +21,7 @@ from llm_primer.sampling import generate_many
 from llm_primer.transformer import Transformer, load_book_model
 from llm_primer.world import World
 
-SETTINGS: tuple[dict[str, float], ...] = (
+SETTINGS: tuple[dict[str, Any], ...] = (
     {"temperature": 0.5},
     {"temperature": 1.0},
     {"temperature": 1.5},
