@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -138,6 +139,26 @@ def choose(options: Weighted[T], rng: np.random.Generator) -> T:
             return option
         u -= probability
     return options[-1][1]  # rounding may leave a sum a little below one
+
+
+@lru_cache(maxsize=8192)  # three quarters of the time of drawing a story went into making these
+def _of_all_looks(noun: str, kind: str, actor: str | None, place: str) -> Weighted[Event]:
+    """A new thing with each of the adjectives, with weights."""
+    p = dict(zipf(THINGS, 0.8))[noun]
+    return [
+        (p * q, Event(kind, actor, thing=noun, place=place, adjective=adjective))
+        for adjective, q in zipf(ADJECTIVES, 0.7)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _arrivals() -> list[tuple[str, str, float, float, Event]]:
+    """Each person and each place: how often the one is met and the other visited, and the event."""
+    return [
+        (name, place, p, q, Event("join", name, place=place))
+        for name, p in zipf(PEOPLE, 1.2)
+        for place, q in zipf(PLACES, 0.7)
+    ]
 
 
 def entropy_of(options: Weighted[T]) -> float:
@@ -340,11 +361,9 @@ class Grammar:
                     yield p * q, Event("open", name, place=place)
         elif kind == "join":
             present = dict(state.people)
-            for name, p in zipf(PEOPLE, 1.2):
+            for name, place, p, q, event in _arrivals():
                 if name not in present:
-                    for place, q in zipf(PLACES, 0.7):
-                        together = place in present.values()
-                        yield p * (q + 1.0 * together), Event("join", name, place=place)
+                    yield p * (q + 1.0 * (place in present.values())), event
         elif kind == "there":
             for place in dict.fromkeys(place for _, place in state.people):
                 yield from self._new_things(state, "there", None, place)
@@ -367,10 +386,9 @@ class Grammar:
         self, state: State, kind: str, actor: str | None, place: str
     ) -> Iterable[tuple[float, Event]]:
         known = {noun for noun, _, _ in state.things}
-        for noun, p in zipf(THINGS, 0.8):
+        for noun in THINGS:
             if noun not in known:
-                for adjective, q in zipf(ADJECTIVES, 0.7):
-                    yield p * q, Event(kind, actor, thing=noun, place=place, adjective=adjective)
+                yield from _of_all_looks(noun, kind, actor, place)
 
     # ---------------------------------------------------------------- step 3: the wording
 
