@@ -65,21 +65,33 @@ def best_of_n(p: float, n: Array | float, accepts_right: float, accepts_wrong: f
     return (1.0 - none) * kept_right + none * left_right
 
 
-def majority_vote(p: Sequence[float], n: int, draws: int = 4000, seed: int = 0) -> float:
+def majority_vote(
+    p: Sequence[float],
+    n: int,
+    accepts: Sequence[float] | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+) -> float:
     """The probability that the first of some answers gets the most votes of n attempts.
 
     Args:
         p: the probability of each possible answer; the first is the right one.
         n: how many attempts, hence votes.
+        accepts: for each answer the probability that a checker lets an attempt with it vote, with
+            fresh luck for every attempt; None if all may vote.
         draws: how many elections are held to estimate it.
         seed: of the elections.
 
     Returns:
-        An estimate; a tie is decided by lot.
+        An estimate; a tie is decided by lot, and if no attempt may vote the last one is handed in.
     """
-    votes = np.random.default_rng(seed).multinomial(n, list(p), size=draws)
+    heard = np.asarray(p, np.float64) * (1.0 if accepts is None else np.asarray(accepts))
+    silent = max(0.0, 1.0 - float(heard.sum()))
+    votes = np.random.default_rng(seed).multinomial(n, [*heard, silent], size=draws)[:, :-1]
     most = votes == votes.max(axis=1, keepdims=True)
-    return float((most[:, 0] / most.sum(axis=1)).mean())
+    won = most[:, 0] / most.sum(axis=1)
+    left_right = (p[0] - heard[0]) / silent if silent > 0 else 0.0
+    return float(np.where(votes.any(axis=1), won, left_right).mean())
 
 
 def group_advantages(rewards: Array, epsilon: float = 1e-8) -> Array:

@@ -188,19 +188,31 @@ class World(Grammar):
                     return p_kind * p_event * p, event
         return None
 
-    def _follow(self, sentences: Sequence[str]) -> tuple[Story, list[float]]:
-        """Read sentences one after another; returns the story and each one's ln p."""
+    def _read(self, sentences: Sequence[str]) -> tuple[Story, list[float]]:
+        """Read sentences until one cannot come; returns the story so far and each one's ln p."""
         state, events, states, log_probs = State(), [], [], []
-        for i, sentence in enumerate(sentences):
+        for sentence in sentences:
             found = self._recognize(state, sentence) if sentence else None
             if found is None:
-                raise PrimerError(f"sentence {i + 1} cannot come there: {sentence!r}")
+                break
             probability, event = found
             state = self.after(state, event)
             events.append(event)
             states.append(state)
             log_probs.append(math.log(probability))
-        return Story(list(sentences), events, states), log_probs
+        return Story(list(sentences[: len(events)]), events, states), log_probs
+
+    def _follow(self, sentences: Sequence[str]) -> tuple[Story, list[float]]:
+        """Read sentences one after another; returns the story and each one's ln p."""
+        story, log_probs = self._read(sentences)
+        done = len(story.sentences)
+        if done < len(sentences):
+            raise PrimerError(f"sentence {done + 1} cannot come there: {sentences[done]!r}")
+        return story, log_probs
+
+    def possible(self, text: str) -> Story:
+        """The longest beginning of a text, in whole sentences, that can be told in this world."""
+        return self._read(_split(text)[0])[0]
 
     def parse(self, text: str) -> Story:
         """Read a story, or the beginning of one that breaks off after a sentence.

@@ -56,6 +56,20 @@ def test_a_vote_finds_the_favorite_and_not_the_truth():
     assert majority_vote([0.4, 0.6], 1) == pytest.approx(0.4, abs=0.03)
 
 
+def test_a_vote_of_the_accepted_against_playing_it():
+    p, accepts, n = np.array([0.3, 0.4, 0.3]), np.array([0.9, 0.3, 0.3]), 9
+    rng = np.random.default_rng(1)
+    answers = rng.choice(3, (20_000, n), p=p)
+    accepted = rng.random(answers.shape) < accepts[answers]
+    votes = np.stack([((answers == i) & accepted).sum(axis=1) for i in range(3)], axis=1)
+    won = votes == votes.max(axis=1, keepdims=True)
+    played = np.where(accepted.any(axis=1), won[:, 0] / won.sum(axis=1), answers[:, -1] == 0).mean()
+    assert majority_vote(p, n, accepts, draws=20_000) == pytest.approx(played, abs=0.01)
+    assert majority_vote(p, 1, accepts, draws=20_000) == pytest.approx(0.3, abs=0.01)
+    assert majority_vote(p, 256, accepts) > 0.99
+    assert majority_vote(p, 256) < 0.05
+
+
 def test_advantages_by_hand():
     assert np.allclose(group_advantages(np.array([1, 0, 0, 0])), [3**0.5] + [-(3**-0.5)] * 3)
     assert not group_advantages(np.ones(4)).any()

@@ -33,3 +33,30 @@ def test_what_was_written_down_is_found_again():
     far = memory.next_token([tokenizer.end_id, *tokenizer.encode("Tom")], share=0.9, within=1e-3)
     own = memory.next_token([tokenizer.end_id, *tokenizer.encode("Tom")], share=0.0)
     assert np.allclose(far, own)
+
+
+def test_only_what_comes_after_a_beginning_is_written_down():
+    model, tokenizer = load_book_model()
+    begun, rest = "One day, Mia was in the park. She got a letter from Zora in", " Oslo."
+    whole, part = (NeighborMemory(model, tokenizer, k=1) for _ in range(2))
+    whole.add([begun + rest])
+    part.add([rest], after=[begun])
+    n = len(tokenizer.encode(rest))
+    assert len(part) == n
+    assert np.array_equal(part.tokens, whole.tokens[-n:])
+    assert np.allclose(part.keys, whole.keys[-n:], atol=1e-4)
+    with pytest.raises(PrimerError):
+        part.add(["et."], after=["One day, Mia was in the park. She got a l"])
+
+
+def test_the_odds_at_every_position_are_those_of_each_beginning():
+    model, tokenizer = load_book_model()
+    memory = NeighborMemory(model, tokenizer)
+    memory.add(["One day, Tom was at the lake. He got a letter from Zora in Oslo."])
+    ids = [tokenizer.end_id, *tokenizer.encode("One day, Ben was at the lake.")]
+    table = memory.odds(ids, share=0.5, within=900.0)
+    assert table.shape == (len(ids), tokenizer.vocab_size)
+    for n in (1, 4, len(ids)):
+        assert np.allclose(
+            table[n - 1], memory.next_token(ids[:n], share=0.5, within=900.0), atol=1e-4
+        )

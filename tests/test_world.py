@@ -337,3 +337,15 @@ def test_the_vocabulary_is_small():
     assert len(ADJECTIVES) == 6
     assert len(SENDERS) == 100
     assert max(CLOSING) == 11
+
+
+def test_the_possible_beginning_ends_before_the_first_impossible_sentence():
+    world = World()
+    story = world.stories(1, 7)[0]
+    assert world.possible(story.text).text == story.text
+    broken = [*story.sentences[:2], "Nobody sang.", *story.sentences[2:]]
+    assert world.possible(" ".join(broken)).sentences == story.sentences[:2]
+    assert (
+        world.possible(" ".join(story.sentences[:2]) + " Then Tom").sentences == story.sentences[:2]
+    )
+    assert world.possible("Nobody sang.").sentences == []

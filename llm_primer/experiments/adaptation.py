@@ -4,16 +4,19 @@ The book's model learns to answer questions about a story: with low-rank detours
 with all its parameters free, with old stories mixed in, and from fewer and fewer questions. Then it
 learns from comparisons: by direct preference optimization with leashes of several strengths, and by
 way of two reward models, trained on few comparisons and on many, whose pull can be computed exactly
-because the answers can be listed.
+because the answers can be listed. Everything is held against what can be had for nothing: naming
+whatever the story names last, and taking the model's own favorite more often.
 
     python -m llm_primer.experiments.adaptation
 
-takes about five minutes on one core and writes ``results/adaptation.json``.
+takes some ten minutes on one core and writes ``results/adaptation.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from llm_primer.answerer import load_answerer
 from llm_primer.autograd import Array, Tensor, no_grad
 from llm_primer.evaluation import story_losses
 from llm_primer.experiments import store
@@ -47,7 +51,7 @@ from llm_primer.preference import (
 from llm_primer.tokenizer import Tokenizer
 from llm_primer.transformer import Transformer, load_book_model
 from llm_primer.world import World
-from llm_primer.world_words import PLACES
+from llm_primer.world_words import PEOPLE, PLACES
 
 LORA_RATE, FULL_RATE, DPO_RATE = 4e-3, 1e-3, 1e-3
 ALPHA = 8.0  # the same at every rank, so that the rate need not change with it
@@ -56,6 +60,7 @@ AMOUNTS = (16, 128)
 LEASHES = (("random", 0.1), ("random", 5.0), ("own", 0.1), ("own", 1.0))
 JUDGES = {"few": (100, 60), "many": (1000, 180)}  # how many comparisons, how many updates
 DRAWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024)
+TEMPERATURES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 PULLS = (8.0, 4.0, 2.0, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
 #: The eight answers that "Where is ...?" can have.
 WHERE = tuple(at(place) for place in PLACES)
@@ -82,6 +87,43 @@ def answered(model: Any, examples: Sequence[Example], batch_size: int = 32) -> A
 def story_loss(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
     """The loss on stories, nats per token."""
     return float(np.concatenate(story_losses(model, tokenizer, texts)).mean())
+
+
+def share(hits: Array) -> float:
+    """The mean of 0.0 and 1.0, to four digits; 0 of nothing."""
+    return round(float(np.mean(hits)), 4) if len(hits) else 0.0
+
+
+# --- What can be had for nothing ------------------------------------------------------------------
+
+
+def names_in(story: str, names: Iterable[str]) -> list[str]:
+    """Those of some names that a text contains, in its order, each as often as it is there."""
+    return re.findall(rf"\b(?:{'|'.join(names)})\b", story)
+
+
+def last_named(story: str, question: str) -> str:
+    """The laziest answer: the place that a story names last, or to "Who ...?" the person.
+
+    "" if it names none.
+    """
+    where = question.startswith("Where")
+    named = names_in(story, PLACES if where else PEOPLE)
+    if not named:
+        return ""
+    return at(named[-1]) if where else named[-1]
+
+
+def most_named(story: str) -> str:
+    """The place that a story names most often, the first of several; "" if it names none."""
+    named = Counter(names_in(story, PLACES))
+    return at(named.most_common(1)[0][0]) if named else ""
+
+
+def sharpened(p: Array, _rewards: Array | None = None, *, temperature: float) -> Array:
+    """A distribution at another temperature, p^(1/τ) scaled to the sum 1; asks no reward."""
+    with np.errstate(divide="ignore"):
+        return softmax_array(np.log(p) / temperature)
 
 
 # --- Asking without training ----------------------------------------------------------------------
@@ -149,14 +191,36 @@ def ways_to_ask(
     return ways, np.array(right)
 
 
-def knows_and_says(model: Any, rows: Sequence[Sequence[Example]], right: Array) -> dict[str, float]:
-    """How much probability answers get at all, and how often the right one gets the most of it."""
+def knows_and_says(
+    model: Any, rows: Sequence[Sequence[Example]], right: Array, last: Array
+) -> dict[str, float]:
+    """How much probability answers get at all, and how often the right one gets the most of it.
+
+    Args:
+        model: is asked.
+        rows: each question with its eight answers, as from `ways_to_ask`.
+        right: (questions,) the number of the right answer.
+        last: (questions,) the number of the place that was named last.
+
+    Returns:
+        ``answers``, the probability of any answer; ``right``, how often the right one is the
+        likeliest, and ``caught``, how often where the place named last is wrong; ``lazy``, how
+        often the place named last is the likeliest.
+    """
     with no_grad():
         p = np.exp([answer_log_probs(model, row).data for row in rows])
+    best = p.argmax(axis=1)
     return {
         "answers": round(float(p.sum(axis=1).mean()), 4),
-        "right": round(float((p.argmax(axis=1) == right).mean()), 4),
+        "right": share(best == right),
+        "caught": share((best == right)[last != right]),
+        "lazy": share(best == last),
     }
+
+
+def story_of(tokenizer: Tokenizer, prompt: Sequence[int]) -> str:
+    """The story of a prompt like that of `finetune.question_example`."""
+    return tokenizer.decode(list(prompt[1:])).rpartition("\n")[0]
 
 
 # --- Pulling a policy toward a reward -------------------------------------------------------------
@@ -241,6 +305,46 @@ def comparisons(
         chosen = int(rng.choice(wrong)) if p is None else wrong[int(p[i, wrong].argmax())]
         pairs.append(Pair(row[best].prompt, row[best].answer, row[chosen].answer))
     return pairs
+
+
+def wrong_named(tokenizer: Tokenizer, pairs: Sequence[Pair]) -> float:
+    """How often the wrong answer of a comparison is a place that its story names."""
+    return share(
+        np.array(
+            [
+                tokenizer.decode(list(pair.rejected[:-1])).split()[-1]
+                in names_in(story_of(tokenizer, pair.prompt), PLACES)
+                for pair in pairs
+            ]
+        )
+    )
+
+
+def gain(
+    p: Array, q: Array, right: Array, stories: Array, seed: int, draws: int = 10_000
+) -> list[float]:
+    """By how much the share of right answers grows from one policy to another, with its doubt.
+
+    Questions about one story stand or fall together, so the doubt is found by drawing whole
+    stories, as many as there are, again and again.
+
+    Args:
+        p: (questions, 8) the policy before.
+        q: (questions, 8) the policy after.
+        right: (questions,) the number of the right answer.
+        stories: (questions,) which story each question is about, counted from 0.
+        seed: of the draws.
+        draws: how many.
+
+    Returns:
+        The gain, and the two ends of its 95 percent interval.
+    """
+    gained = (q - p)[np.arange(len(p)), right]
+    sums, counts = np.bincount(stories, gained), np.bincount(stories)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return [round(float(v), 4) for v in (gained.mean(), low, high)]
 
 
 def pulled(
@@ -332,21 +436,39 @@ def run(
     book, tokenizer = load_book_model()
     learn = question_examples(world, tokenizer, learn_stories, 4)
     test = question_examples(world, tokenizer, test_stories, 5)
+    questions = [(s.text, q) for s in world.stories(test_stories, 5) for q in world.questions(s)]
+    where = np.array([q.text.startswith("Where") for _, q in questions])
+    lazy = [last_named(story, q.text) for story, q in questions]
+    fooled = np.array([said != q.answer for said, (_, q) in zip(lazy, questions, strict=True)])
+    as_lazy = [
+        question_example(tokenizer, story, q.text, said)
+        for said, (story, q) in zip(lazy, questions, strict=True)
+    ]
     texts = [story.text for story in world.stories(test_stories, 3)]
     old = [
         Example((tokenizer.end_id,), (*tokenizer.encode(story.text), tokenizer.end_id))
         for story in world.stories(learn_stories, 1)
     ]
     bar = tqdm(
-        total=len(ranks) + len(amounts) + len(leashes) + len(judges) + 3,
+        total=len(ranks) + len(amounts) + len(leashes) + len(judges) + 4,
         disable=not progress,
         unit="run",
     )
 
     def measured(model: Any, **facts: Any) -> dict[str, Any]:
+        """Right answers of all kinds, to "Where ...?" and to "Who ...?", and the loss on stories.
+
+        Of "Where ...?" also ``caught``, the right answers where the place named last is wrong, and
+        ``lazy``, how often the answer is the place named last.
+        """
         bar.update()
+        hits = answered(model, test)
         return facts | {
-            "right": round(float(answered(model, test).mean()), 4),
+            "right": share(hits),
+            "where": share(hits[where]),
+            "who": share(hits[~where]),
+            "caught": share(hits[where & fooled]),
+            "lazy": share(answered(model, as_lazy)[where]),
             "loss": round(story_loss(model, tokenizer, texts), 4),
         }
 
@@ -358,6 +480,13 @@ def run(
         "learn": len(learn),
         "test": len(test),
         "steps": steps,
+        "lazy": {
+            "right": share(~fooled),
+            "where": share(~fooled[where]),
+            "who": share(~fooled[~where]),
+            "nobody": share(np.array([q.answer == "nobody" for _, q in questions])[~where]),
+            "caught": int((where & fooled).sum()),
+        },
         "floor": round(
             -sum(world.log_prob(text) for text in texts)
             / sum(len(tokenizer.encode(text)) + 1 for text in texts),
@@ -377,12 +506,25 @@ def run(
         answerer = model if rank == 8 else answerer
     found["full"] = measured(tuned(None, learn, steps, seed), trained=book.num_parameters())
     found["rehearsed"] = measured(rehearsed(learn, old, steps, seed), trained=book.num_parameters())
+    practiced, _ = load_answerer()
+    found["answerer"] = measured(practiced)
     ways, lies = ways_to_ask(world, tokenizer, ask, 7)
+    told = [story_of(tokenizer, row[0].prompt) for row in ways["question"]]
+    named_last = np.array([WHERE.index(last_named(text, "Where")) for text in told])
+    named_most = np.array([WHERE.index(most_named(text)) for text in told])
     found["prompts"] = [
-        {"way": way, **knows_and_says(book, rows, lies)} for way, rows in ways.items()
+        {"way": way, **knows_and_says(book, rows, lies, named_last)} for way, rows in ways.items()
     ]
-    found["prompts"].append({"way": "tuned", **knows_and_says(answerer, ways["question"], lies)})
-    found["prompted"] = len(lies)
+    for name, model in (("tuned", answerer), ("answerer", practiced)):
+        for way in ("question", "sentence"):
+            row = knows_and_says(model, ways[way], lies, named_last)
+            found["prompts"].append({"way": f"{name}, {way}", **row})
+    found["prompted"] = {
+        "questions": len(lies),
+        "last": share(named_last == lies),
+        "most": share(named_most == lies),
+        "caught": int((named_last != lies).sum()),
+    }
     for amount in amounts:
         few = [learn[i] for i in np.random.default_rng(seed).permutation(len(learn))[:amount]]
         found["amounts"].append(measured(tuned(8, few, steps, seed), questions=amount))
@@ -422,6 +564,8 @@ def run(
 
     asked, truth = where_table(world, tokenizer, test_stories, 5)
     p = answer_table(answerer, asked)
+    told = [story_of(tokenizer, row[0].prompt) for row in asked]
+    stories = np.unique(told, return_inverse=True)[1]
     torn = [int(i) for i in np.argsort(-(p * -np.log(p)).sum(axis=1))[:8]]
     found["lab"] = [
         {
@@ -436,6 +580,19 @@ def run(
     most = max(number for number, _ in judges.values())
     judged, best = where_table(world, tokenizer, most // 3 + 1, 8)
     judgments = comparisons(judged, best, seed)
+    easy, hard = comparisons(asked, truth, seed + 1), comparisons(asked, truth, seed, p)
+    found["policy"] = {
+        "favorite": share(p.argmax(axis=1) == truth),
+        "easy_named": wrong_named(tokenizer, easy),
+        "hard_named": wrong_named(tokenizer, hard),
+        "sharpened": [
+            {
+                "temperature": t,
+                **pulled(p, np.zeros_like(p), truth, partial(sharpened, temperature=t)),
+            }
+            for t in TEMPERATURES
+        ],
+    }
     for kind, (number, updates) in judges.items():
         judge = RewardModel(again())
         train_reward_model(judge, judgments[:number], steps=updates, seed=seed)
@@ -445,9 +602,22 @@ def run(
             {
                 "judge": kind,
                 "comparisons": number,
-                "accuracy": round(judge.accuracy(comparisons(asked, truth, seed + 1)), 4),
-                "hard_accuracy": round(judge.accuracy(comparisons(asked, truth, seed, p)), 4),
-                "top_right": round(float((raw.argmax(axis=1) == truth).mean()), 4),
+                "accuracy": round(judge.accuracy(easy), 4),
+                "hard_accuracy": round(judge.accuracy(hard), 4),
+                "top_right": share(raw.argmax(axis=1) == truth),
+                "gains": [
+                    {
+                        "n": n,
+                        "gain": gain(
+                            p,
+                            np.array([best_of_n(*row, n) for row in zip(p, rewards, strict=True)]),
+                            truth,
+                            stories,
+                            seed,
+                        ),
+                    }
+                    for n in (2, 3, 4)
+                ],
                 "best_of": [
                     {"n": n, **pulled(p, rewards, truth, partial(best_of_n, n=n))} for n in DRAWS
                 ],

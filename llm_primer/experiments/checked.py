@@ -4,12 +4,13 @@ The world can check any story. First the model writes many stories as it is. The
 from the check, with the same number of attempts: one imitates its own stories that passed (expert
 iteration), the other is also pushed away from those that failed (policy gradient with the group as
 its yardstick). Each writes as many stories again. Every pool is asked how many are without mistake,
-how long and how different they are, and for how many of some goals, such as "in the end Tom has the
-trumpet", it holds a story.
+how long they are, where in a story the mistakes are made, how different the sentences are at the
+same places, and for how many of some goals, such as "in the end Tom has the trumpet", it holds a
+story. Whatever is compared has an interval, from stories drawn again out of the pools.
 
     python -m llm_primer.experiments.checked
 
-takes about five minutes on one core and writes ``results/checked.json``.
+takes about eight minutes on one core and writes ``results/checked.json``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from llm_primer.attempts import group_advantages, pass_at_n
+from llm_primer.attempts import coverage, group_advantages, pass_at_n
 from llm_primer.autograd import Array
-from llm_primer.errors import PrimerError
-from llm_primer.evaluation import sentences
+from llm_primer.evaluation import next_token_logits, sentences
 from llm_primer.experiments import store
 from llm_primer.finetune import Example, answer_log_probs, fine_tune
 from llm_primer.information import entropy
@@ -53,13 +53,10 @@ def write(model: Any, tokenizer: Any, n: int, seed: int) -> list[tuple[int, ...]
 
 def check(text: str, world: World) -> tuple[int, Story | None]:
     """How many sentences are possible from the beginning, and the story if it has no mistake."""
-    told = sentences(text)
-    for n in range(1, len(told) + 1):
-        try:
-            story = world.parse(" ".join(told[:n]))
-        except PrimerError:
-            return n - 1, None
-    return len(told), story if story.events[-1].kind == "close" else None
+    story = world.possible(text)
+    n = len(story.sentences)
+    over = n == len(sentences(text)) and story.events[-1].kind == "close"
+    return n, story if over else None
 
 
 def verdicts(texts: Sequence[tuple[int, ...]], tokenizer: Any, world: World) -> list[Any]:
@@ -67,57 +64,161 @@ def verdicts(texts: Sequence[tuple[int, ...]], tokenizer: Any, world: World) -> 
     return [check(tokenizer.decode(list(ids[:-1])), world) for ids in texts]
 
 
-def goals(found: Sequence[Any]) -> dict[str, int]:
-    """How many stories without mistake end with a person having a thing, for all such pairs."""
-    counts = dict.fromkeys((f"{p} {t}" for p in PEOPLE for t in THINGS), 0)
-    for _, story in found:
+def goals(found: Sequence[Any]) -> Array:
+    """Which goals each story reaches, (n, goals): without mistake, a person has a thing at the end.
+
+    The goals are all pairs of a person and a thing, person by person; a story with a mistake
+    reaches none.
+    """
+    people, things = list(PEOPLE), list(THINGS)
+    reached = np.zeros((len(found), len(people) * len(things)), bool)
+    for row, (_, story) in zip(reached, found, strict=True):
         if story is not None:
             for thing, _, where in story.state.things:
                 if where in PEOPLE:
-                    counts[f"{where} {thing}"] += 1
-    return counts
+                    row[people.index(where) * len(things) + things.index(thing)] = True
+    return reached
+
+
+def outcomes(
+    texts: Sequence[tuple[int, ...]], found: Sequence[Any], tokenizer: Any
+) -> tuple[Array, Array]:
+    """How many sentences each story has, (n,), and at which it went wrong, (n,); 0 for at none.
+
+    A story that breaks off without being over went wrong at its last sentence.
+    """
+    lengths = np.array([len(sentences(tokenizer.decode(list(ids[:-1])))) for ids in texts])
+    wrong = [
+        0 if story else min(possible + 1, length)
+        for (possible, story), length in zip(found, lengths, strict=True)
+    ]
+    return lengths, np.array(wrong)
+
+
+def slips(lengths: Array, wrong: Array, longest: int) -> Array:
+    """The chance to go wrong at the 1st, 2nd, ... sentence for a story that is right so far.
+
+    Beyond the last sentence that the model ever wrote, it is taken to be as at that one.
+    """
+    chances = np.zeros(longest)
+    for i in range(1, longest + 1):
+        # A story gets as far as sentence i if it has that many and was right until then.
+        there = (lengths >= i) & ((wrong == 0) | (wrong >= i))
+        chances[i - 1] = (wrong[there] == i).mean() if there.any() else chances[i - 2]
+    return chances
+
+
+def mixed(care: tuple[Array, Array], lengths: Array) -> float:
+    """The share of right stories of some lengths, were their sentences written with other care.
+
+    Args:
+        care: (n,) lengths and (n,) first mistakes of the stories that show how often each sentence
+            goes wrong.
+        lengths: (m,) of the stories that are to be written.
+    """
+    chances = slips(*care, int(lengths.max()))
+    return float(np.cumprod(1 - chances)[lengths - 1].mean())
 
 
 def describe(
     model: Any, tokenizer: Any, world: World, n: int, seed: int
 ) -> tuple[dict[str, Any], list[tuple[int, ...]], list[Any]]:
-    """Lets a model write n stories; what they are like, the stories, and their verdicts."""
+    """Lets a model write n stories; what they are like, the stories, and their verdicts.
+
+    Two measures of variety do not depend on how long the stories are: ``different``, the share of
+    different ones among equally many sentences at the second to fifth places, and ``entropy``, the
+    mean over the next tokens of 60 stories of the world, the same for every model.
+    """
     texts = write(model, tokenizer, n, seed)
     found = verdicts(texts, tokenizer, world)
     right = np.array([story is not None for _, story in found])
     judged = sum(possible + (story is None) for possible, story in found)
-    lengths = np.array([len(sentences(tokenizer.decode(list(ids[:-1])))) for ids in texts])
-    told = [s for ids in texts[:256] for s in sentences(tokenizer.decode(list(ids[:-1])))]
-    of_goal = goals(found)
-    unsure = [
-        entropy(softmax_array(row.astype(np.float64)))
-        for ids in texts[:60]
-        for row in model.logits(np.array([tokenizer.end_id, *ids[:-1]]))
-    ]
+    lengths, _ = outcomes(texts, found, tokenizer)
+    told = [s for ids in texts for s in sentences(tokenizer.decode(list(ids[:-1])))[1:5]]
+    told = told[: 3 * n]
+    same = [story.text for story in world.stories(60, 3)]
+    odds = softmax_array(next_token_logits(model, tokenizer, same)[0].astype(np.float64))
+    counts = goals(found).sum(axis=0)
     sizes = [n_attempts for n_attempts in ATTEMPTS if n_attempts <= n // 2]
     return (
         {
             "right": round(float(right.mean()), 4),
             "sentence": round(sum(possible for possible, _ in found) / judged, 4),
-            "length": round(float(np.mean([possible for possible, s in found if s])), 3),
             "written": round(float(lengths.mean()), 3),
             "by_length": {
                 str(k): [int((lengths == k).sum()), int(right[lengths == k].sum())]
                 for k in np.unique(lengths)
             },
-            "different": len(set(told)) / len(told),
-            "entropy": round(float(np.mean(unsure)), 4),
-            "people": len({w for _, s in found if s for w, _ in s.state.people}),
-            "goals_met": sum(count > 0 for count in of_goal.values()),
+            "different": round(len(set(told)) / len(told), 4),
+            "entropy": round(float(np.mean([entropy(p) for p in odds])), 4),
+            "goals_met": int((counts > 0).sum()),
             "attempts": sizes,
             "coverage": [
-                round(float(np.mean([pass_at_n(n, c, k) for c in of_goal.values()])), 4)
-                for k in sizes
+                round(float(np.mean([pass_at_n(n, int(c), k) for c in counts])), 4) for k in sizes
             ],
         },
         texts,
         found,
     )
+
+
+def again(n: int, draws: int, seed: int) -> Array:
+    """Numbers of stories drawn again from a pool, (draws, n); the first row is the pool itself."""
+    drawn = np.random.default_rng(seed).integers(0, n, (draws, n))
+    drawn[0] = np.arange(n)
+    return drawn
+
+
+def interval(values: Array) -> list[float]:
+    """The first value, and between which ones 95 percent of the others lie."""
+    low, high = np.quantile(values[1:], [0.025, 0.975]) if len(values) > 1 else (values[0],) * 2
+    return [round(float(v), 4) for v in (values[0], low, high)]
+
+
+def compare(
+    old: tuple[Array, Array, Array], new: tuple[Array, Array, Array], draws: int, seed: int
+) -> dict[str, Any]:
+    """What a trained model gained over the one before, and in what way; with intervals.
+
+    Args:
+        old: lengths, first mistakes and goals of the stories of the model before (`outcomes`,
+            `goals`).
+        new: the same of the trained model.
+        draws: how often the pools are drawn again.
+        seed: of these draws.
+
+    Returns:
+        ``right`` of the new model; ``lengths only`` and ``care only``, the share of right stories
+        if it had changed only in one way (`mixed`); ``neither``, the same sum for the old model;
+        ``lead``, for each number of attempts how many times as many goals it reaches; ``even``,
+        how many it would be if every goal had become likelier by the same factor.
+    """
+    rows: dict[str, list[Any]] = {k: [] for k in ("right", "lengths only", "care only", "neither")}
+    leads, evens = [], []
+    n = len(old[0])
+    sizes = np.array([k for k in ATTEMPTS if k <= n // 2])
+    fair = np.array([[pass_at_n(n, c, int(k)) for k in sizes] for c in range(n + 1)])
+    for a, b in zip(again(n, draws, seed), again(n, draws, seed + 1), strict=True):
+        (length_a, wrong_a, goals_a), (length_b, wrong_b, goals_b) = (
+            tuple(part[rows_] for part in pool) for pool, rows_ in ((old, a), (new, b))
+        )
+        rows["right"].append((wrong_b == 0).mean())
+        rows["lengths only"].append(mixed((length_a, wrong_a), length_b))
+        rows["care only"].append(mixed((length_b, wrong_b), length_a))
+        rows["neither"].append(mixed((length_a, wrong_a), length_a))
+        met_a, met_b = goals_a.sum(axis=0), goals_b.sum(axis=0)
+        leads.append(fair[met_b].mean(axis=0) / np.maximum(fair[met_a].mean(axis=0), 1e-9))
+        chance = met_a[:, None] / n
+        likelier = np.minimum(1, chance * leads[-1][0])
+        evens.append(
+            coverage(likelier, sizes).mean(axis=0)
+            / np.maximum(coverage(chance, sizes).mean(axis=0), 1e-9)
+        )
+    return {
+        **{key: interval(np.array(values)) for key, values in rows.items()},
+        "lead": [interval(column) for column in np.array(leads).T],
+        "even": [interval(column) for column in np.array(evens).T],
+    }
 
 
 def imitate(
@@ -167,38 +268,52 @@ def reinforce(
     return shares
 
 
+def first_of(n: int, pool: int) -> Array:
+    """The chance (pool,) that the story of rank 0, 1, ... is the best of n drawn from a pool."""
+    chances = np.zeros(pool)
+    chances[0] = n / pool
+    for rank in range(pool - n):
+        chances[rank + 1] = chances[rank] * (pool - rank - n) / (pool - 1 - rank)
+    return chances
+
+
 def by_confidence(
     texts: Sequence[tuple[int, ...]],
     found: Sequence[Any],
     scores: Array,
     sizes: Sequence[int],
+    draws: int,
     seed: int,
-) -> dict[str, list[float]]:
+) -> dict[str, Any]:
     """The best of n, if the model's own mean log-probability per token is the checker.
 
     Returns:
-        For each n how often the chosen story has no mistake, and how many tokens it has.
+        For each n how often the chosen story has no mistake, with interval, and how many tokens it
+        has.
     """
-    rng = np.random.default_rng(seed)
     right = np.array([story is not None for _, story in found])
     lengths = np.array([len(ids) for ids in texts])
-    shares, tokens = [], []
-    for n in sizes:
-        drawn = np.array([rng.choice(len(texts), n, replace=False) for _ in range(2000)])
-        chosen = drawn[np.arange(2000), scores[drawn].argmax(axis=1)]
-        shares.append(round(float(right[chosen].mean()), 4))
-        tokens.append(round(float(lengths[chosen].mean()), 1))
-    return {"right": shares, "tokens": tokens}
+    pool = len(texts)
+    chances = np.array([first_of(n, pool) for n in sizes])
+    ranked = []
+    for rows in again(pool, draws, seed):
+        ranked.append(rows[np.argsort(-scores[rows], kind="stable")])
+    shares = np.array([chances @ right[rows] for rows in ranked])
+    return {
+        "right": [interval(column) for column in shares.T],
+        "tokens": [round(float(v), 1) for v in chances @ lengths[ranked[0]]],
+    }
 
 
 def run(
-    pool: int = 1024,
+    pool: int = 4096,
     rounds: int = 5,
     stories: int = 512,
     steps: int = 30,
     updates: int = 40,
     group: int = 64,
     lr: float = 2e-4,
+    draws: int = 400,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -212,6 +327,7 @@ def run(
         updates: of the policy gradient.
         group: stories written for each of these.
         lr: of the policy gradient.
+        draws: how often the pools are drawn again for an interval.
         seed: of everything.
         progress: shows a progress bar on stderr.
 
@@ -226,17 +342,22 @@ def run(
     decoded = [tokenizer.decode(list(ids[:-1])) for ids in texts]
     scores = np.array([s.mean() for s in document_log_probs(base, decoded, tokenizer)])
     sizes = [n for n in ATTEMPTS[:7] if n <= pool]
-    confidence = by_confidence(texts, found, scores, sizes, seed)
+    confidence = by_confidence(texts, found, scores, sizes, draws, seed)
+    before = (*outcomes(texts, found, tokenizer), goals(found))
     bar.update()
 
-    model, _ = load_book_model()
-    shares = imitate(model, tokenizer, world, rounds, stories, steps, seed + 10_000_000)
-    results["imitation"] = {**describe(model, tokenizer, world, pool, seed)[0], "shares": shares}
-    bar.update()
-
-    model, _ = load_book_model()
-    shares = reinforce(model, tokenizer, world, updates, group, lr, seed + 20_000_000)
-    results["gradient"] = {**describe(model, tokenizer, world, pool, seed)[0], "shares": shares}
+    gains = {}
+    for name in ("imitation", "gradient"):
+        model, _ = load_book_model()
+        if name == "imitation":
+            shares = imitate(model, tokenizer, world, rounds, stories, steps, seed + 10_000_000)
+        else:
+            shares = reinforce(model, tokenizer, world, updates, group, lr, seed + 20_000_000)
+        described, texts, found = describe(model, tokenizer, world, pool, seed)
+        results[name] = {**described, "shares": shares}
+        after = (*outcomes(texts, found, tokenizer), goals(found))
+        gains[name] = compare(before, after, draws, seed)
+        bar.update()
     bar.close()
     return {
         "experiment": "checked",
@@ -251,6 +372,7 @@ def run(
         "sizes": sizes,
         "confidence": confidence,
         "models": results,
+        "gains": gains,
     }
 
 
