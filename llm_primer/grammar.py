@@ -141,7 +141,11 @@ def choose(options: Weighted[T], rng: np.random.Generator) -> T:
     return options[-1][1]  # rounding may leave a sum a little below one
 
 
-@lru_cache(maxsize=8192)  # three quarters of the time of drawing a story went into making these
+# The events that a story can always go on with are hundreds, and making them anew for each story
+# took most of the time of drawing one: they are made once.
+
+
+@lru_cache(maxsize=8192)
 def _of_all_looks(noun: str, kind: str, actor: str | None, place: str) -> Weighted[Event]:
     """A new thing with each of the adjectives, with weights."""
     p = dict(zipf(THINGS, 0.8))[noun]
@@ -152,12 +156,31 @@ def _of_all_looks(noun: str, kind: str, actor: str | None, place: str) -> Weight
 
 
 @lru_cache(maxsize=1)
+def _openings() -> Weighted[Event]:
+    """Each person in each place, with weights."""
+    return [
+        (p * q, Event("open", name, place=place))
+        for name, p in zipf(PEOPLE, 1.2)
+        for place, q in zipf(PLACES, 0.7)
+    ]
+
+
+@lru_cache(maxsize=1)
 def _arrivals() -> list[tuple[str, str, float, float, Event]]:
     """Each person and each place: how often the one is met and the other visited, and the event."""
     return [
         (name, place, p, q, Event("join", name, place=place))
         for name, p in zipf(PEOPLE, 1.2)
         for place, q in zipf(PLACES, 0.7)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _letters(actor: str) -> Weighted[Event]:
+    """A letter from each of the senders, with weights."""
+    return [
+        (weight, Event("letter", actor, other=sender, place=HOMES[sender]))
+        for sender, weight in SENDERS.items()
     ]
 
 
@@ -313,9 +336,9 @@ class Grammar:
                 yield 1.0, event
         elif kind == "letter":
             cast = {name for name, _ in state.people}
-            for sender, weight in SENDERS.items():
-                if sender not in cast:
-                    yield weight, Event("letter", actor, other=sender, place=HOMES[sender])
+            for weight, event in _letters(actor):
+                if event.other not in cast:
+                    yield weight, event
         elif kind in ("find", "have"):
             yield from self._new_things(state, kind, actor, here)
         elif kind == "pick":
@@ -356,9 +379,7 @@ class Grammar:
     def _scenes(self, state: State, kind: str) -> Iterable[tuple[float, Event]]:
         """Details of what happens to nobody in particular."""
         if kind == "open":
-            for name, p in zipf(PEOPLE, 1.2):
-                for place, q in zipf(PLACES, 0.7):
-                    yield p * q, Event("open", name, place=place)
+            yield from _openings()
         elif kind == "join":
             present = dict(state.people)
             for name, place, p, q, event in _arrivals():
