@@ -44,6 +44,8 @@ SITE_ONLY = (
     "//script | //style | //noscript | //template | //button | //form | //input | //textarea"
     " | //select | //a[contains(concat(' ', @class, ' '), ' headerlink ')]"
     " | //*[contains(concat(' ', @class, ' '), ' not-in-feed ')]"
+    # A heavy drawing stands in the page twice, for either mode.
+    " | //img[contains(concat(' ', @class, ' '), ' drawing-dark ')]"
 )
 
 

@@ -15,8 +15,12 @@ MARKDOWN = (
     .use(deflist_plugin)
     .use(dollarmath_plugin, double_inline=True)
 )
-# Formulae have two languages; the rest is what only a page on a screen has.
-ASIDE = "math, .math, .eqno, .headerlink, .backrefs, summary, script, style, button, nav.contents"
+# Formulae have two languages; the rest is what only a page on a screen has, such as the second of
+# two files of a drawing, of which a reader sees one.
+ASIDE = (
+    "math, .math, .eqno, .headerlink, .backrefs, summary, script, style, button, nav.contents, "
+    ".drawing-dark"
+)
 
 
 def words(soup: BeautifulSoup) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import atom
@@ -208,6 +209,28 @@ def test_old_entries_hold_their_summary_only(tmp_path: Path) -> None:
     assert len(root.findall("a:entry/a:content", NS)) == 1
     assert len(root.findall("a:entry/a:summary", NS)) == 4
     assert atom.errors((site.out / "blog/atom.xml").read_bytes()) == []
+
+
+def test_a_heavy_drawing_stands_in_the_text_once(tmp_path: Path) -> None:
+    site = TinySite("blog", tmp_path)
+    numbers = random.Random(0)
+    path = "M" + " ".join(f"{numbers.uniform(0, 99):.3f}" for _ in range(1000))
+    site.write(
+        "blog/figures/rise.svg",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 99 99"><path d="{path}"/></svg>',
+    )
+    site.write(
+        "blog/2026/drawn.md",
+        '---\ndate: "2026-03-09"\ncategory: Guide\nsummary: A drawing.\n---\n# Drawn\n\nLook:\n\n'
+        ":::{figure} ../figures/rise.svg\n:alt: A line.\n:::\n",
+    )
+    extensions = "myst_parser,post_front_matter,held_back,ablog_mends,inline_svg,feeds,post_info"
+    assert site.build("-D", f"extensions={extensions}").code == 0
+    page = (site.out / "blog/2026/drawn.html").read_text(encoding="utf-8")
+    assert page.count("drawing-dark") == 1  # on the page there is one for each mode
+    pictures = content(site, "drawn").xpath(".//img")
+    assert [picture.get("alt") for picture in pictures] == ["A line."]
+    assert (site.out / pictures[0].get("src").removeprefix(BASE)).is_file()
 
 
 def test_addresses_without_file_endings(tmp_path: Path) -> None:
