@@ -55,6 +55,18 @@ def require_torch(require_tool):
     return require_tool("torch")
 
 
+@pytest.fixture(scope="module")
+def browser(require_tool):
+    """The system's Chromium, for what only a browser shows."""
+    chromium = require_tool("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="session")
 def site():
     """The folder of the whole site, built as strictly and with the same caches as `make html`."""

@@ -36,17 +36,6 @@ def address(site):
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser(require_tool):
-    chromium = require_tool("chromium", "apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_views_are_small_stay_at_home_and_do_not_move(kind, site, address, browser):
     pages = [page for pattern in KINDS[kind].split() for page in sorted(site.glob(pattern))]

@@ -40,17 +40,6 @@ def address(site):
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser(require_tool):
-    chromium = require_tool("chromium", "apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser):
     """A page on which any error of a script, and any address that is missing, fails the test."""
