@@ -96,7 +96,7 @@ def table(rows: Iterable[Sequence[Any]]) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Trains the book's model, or a model of one's own on a text."""
-    from llm_primer.training import BOOK_STEPS, BOOK_STORIES, train_book_model
+    from llm_primer.training import BOOK_STEPS, BOOK_STORIES, BOOK_WORKERS, train_book_model
 
     own = {name: getattr(args, name) for name in OWN_SIZES}
     if args.text:
@@ -111,6 +111,7 @@ def train(args: argparse.Namespace) -> None:
             steps=args.steps or BOOK_STEPS,
             stories=args.stories or BOOK_STORIES,
             seed=args.seed,
+            workers=args.workers or BOOK_WORKERS,
             resume=args.resume,
             progress=not args.json,
         )
@@ -171,6 +172,7 @@ def train_on_text(args: argparse.Namespace, sizes: dict[str, int]) -> Any:
             context=config.context,
             warmup=min(100, steps // 10),
             seed=args.seed,
+            workers=args.workers or 1,
         ),
         folder=out,
         resume=args.resume,
@@ -416,6 +418,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=positive, help="updates; default: the book's, or 500")
     made.add_argument("--stories", type=positive, help="of the world; default: the book's")
     made.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
+    made.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="threads for a step; default: the book's, or 1",
+    )
     with_json(made)
     own = made.add_argument_group("a model of your own")
     own.add_argument("--text", metavar="FILE", help="learn these documents, one a line; - stdin")

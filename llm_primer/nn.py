@@ -10,6 +10,7 @@ right, and `Linear` computes ``x @ W + b``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -255,14 +256,20 @@ def swiglu(x: Tensor, gate: Tensor) -> Tensor:
 
 # --- Attention and positions --------------------------------------------------------------------
 
+CACHED_SCORES = 2**18  # a megabyte in float32
 
+
+@lru_cache(maxsize=32)  # every layer of every step asks for the same one
 def causal_mask(queries: int, keys: int, dtype: Any = np.float32) -> Array:
     """The mask M of shape (queries, keys): 0 where a token may look, -∞ where it may not.
 
     The last query is aligned with the last key, so with a cache of earlier keys (keys > queries)
-    query i, counted from 0, sees the first keys - queries + i + 1 keys.
+    query i, counted from 0, sees the first keys - queries + i + 1 keys. The array is handed out
+    again to whoever asks for the same, so it cannot be written to.
     """
-    return np.triu(np.full((queries, keys), -np.inf, dtype=dtype), k=keys - queries + 1)
+    mask = np.triu(np.full((queries, keys), -np.inf, dtype=dtype), k=keys - queries + 1)
+    mask.flags.writeable = False
+    return mask
 
 
 def attention_weights(q: Array, k: Array, causal: bool = True) -> Array:
@@ -301,6 +308,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True) -> Tensor:
     The backward rule, for one head: dV = Aᵀ dO; dA = dO Vᵀ; each row of dS is
     a ⊙ (da - Σ a ⊙ da), where the sum equals the dot product of that row's dO and O; and
     dQ = dS K / √d_h, dK = dSᵀ Q / √d_h.
+
+    The batch is worked off a few sequences at a time, as many as a processor's cache holds the
+    scores of; fetching them from memory for each of the six passes would take longer than the
+    arithmetic. (FlashAttention, Dao et al., arXiv:2205.14135, goes further down this road.)
     """
     batch, heads, _, d_h = q.shape
     kv_heads = k.shape[1]
@@ -312,18 +323,25 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True) -> Tensor:
     grouped = (batch, kv_heads, heads // kv_heads)
     qg = q.data.reshape(*grouped, *q.shape[2:])
     kg, vg = k.data[:, :, None], v.data[:, :, None]
-    a = attention_weights(qg, kg, causal)
-    out = a @ vg
+    scores = heads * q.shape[2] * k.shape[2]  # of one sequence
+    step = max(1, CACHED_SCORES // scores)
+    parts = [slice(i, i + step) for i in range(0, batch, step)]
+    weights = [attention_weights(qg[part], kg[part], causal) for part in parts]
+    out = np.concatenate([a @ vg[part] for a, part in zip(weights, parts, strict=True)])
 
     def rule(g: Array) -> tuple[Array, Array, Array]:
         g = g.reshape(out.shape)
-        dv = (a.swapaxes(-1, -2) @ g).sum(axis=2)
-        ds = g @ vg.swapaxes(-1, -2)
-        ds -= np.einsum("...i,...i->...", g, out)[..., None]
-        ds *= a
-        ds *= ds.dtype.type(d_h**-0.5)
-        dk = (ds.swapaxes(-1, -2) @ qg).sum(axis=2)
-        return (ds @ kg).reshape(q.shape), dk, dv
+        dq, dk, dv = np.empty_like(qg), np.empty_like(k.data), np.empty_like(v.data)
+        for a, part in zip(weights, parts, strict=True):
+            go = g[part]
+            dv[part] = (a.swapaxes(-1, -2) @ go).sum(axis=2)
+            ds = go @ vg[part].swapaxes(-1, -2)
+            ds -= np.einsum("...i,...i->...", go, out[part])[..., None]
+            ds *= a
+            ds *= ds.dtype.type(d_h**-0.5)
+            dk[part] = (ds.swapaxes(-1, -2) @ qg[part]).sum(axis=2)
+            dq[part] = ds @ kg[part]
+        return dq.reshape(q.shape), dk, dv
 
     return Tensor.from_op(out.reshape(*q.shape[:3], v.shape[-1]), (q, k, v), rule)
 

@@ -28,13 +28,29 @@ class _FlatOptimizer:
         self.decayed = sum(t.data.size for t in ordered if t.ndim >= 2)
         self.theta = np.concatenate([t.data.reshape(-1) for t in ordered])
         self.grad = np.zeros_like(self.theta)
+        self._lay_out(ordered, self.grad)
+        self.steps = 0
+
+    def _lay_out(self, tensors: list[Tensor], grad: Array) -> None:
         start = 0
-        for t in ordered:
+        for t in tensors:
             end = start + t.data.size
             t.data = self.theta[start:end].reshape(t.shape)
-            t.grad = self.grad[start:end].reshape(t.shape)
+            t.grad = grad[start:end].reshape(t.shape)
             start = end
-        self.steps = 0
+
+    def share(self, parameters: dict[str, Tensor]) -> Array:
+        """Lets a copy of the model read these parameters and gather a gradient of its own.
+
+        Args:
+            parameters: the copy's, by name: of the same shapes and in the same order.
+
+        Returns:
+            The flat array, laid out like ``grad``, that the copy's backward passes add to.
+        """
+        grad = np.zeros_like(self.grad)
+        self._lay_out(sorted(parameters.values(), key=lambda t: t.ndim < 2), grad)
+        return grad
 
     def zero_grad(self) -> None:
         """Sets every gradient to 0, before the next backward pass adds to it."""

@@ -3,21 +3,25 @@
 A run is a pure function of its configuration, its data and its seed. The batch of step s is drawn
 by a generator seeded with (seed, s), so a run that was interrupted and resumed from its checkpoint
 sees the same batches, and ends with the same weights bit for bit (on the same machine and the same
-number of threads: other hardware adds the same numbers in another order).
+number of workers: other hardware adds the same numbers in another order).
 """
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from llm_primer.autograd import Array, no_grad
@@ -53,6 +57,9 @@ class TrainConfig:
         valid_every: steps between validations; the last step always validates.
         valid_windows: how many windows a validation reads, spread evenly; the same ones every time.
         checkpoint_every: steps between checkpoints.
+        workers: into how many parts a batch is cut, each for a thread of its own (see
+            `batch_gradient`). One for each core makes a step fastest; 1 leaves the cores to the
+            matrix products.
     """
 
     steps: int = 1000
@@ -70,11 +77,16 @@ class TrainConfig:
     valid_every: int = 250
     valid_windows: int = 64
     checkpoint_every: int = 500
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "context", "valid_every", "valid_windows"):
+        for name in ("steps", "batch_size", "context", "valid_every", "valid_windows", "workers"):
             if getattr(self, name) < 1:
                 raise PrimerError(f"A run's {name} must be at least 1.")
+        if self.workers > self.batch_size:
+            raise PrimerError(
+                f"{self.workers} workers cannot share a batch of {self.batch_size} windows."
+            )
         if not self.lr > 0:
             raise PrimerError("A run's lr must be above 0.")
 
@@ -244,9 +256,66 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX in <malloc.h>
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # M_TRIM_THRESHOLD and so on in <malloc.h>
+    mallopt(arena_max, 1)  # the arenas of further threads do give memory back
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
+
+
+@contextmanager
+def gradient_workers(
+    model: Any, optimizer: AdamW, workers: int
+) -> Iterator[list[tuple[Any, Array]]]:
+    """Copies of a model for `batch_gradient`: pairs of a model and its flat gradient.
+
+    The first is the model itself; the others share its parameters, and so follow every update. As
+    long as the context lasts, a matrix product keeps to one thread where there are several workers,
+    since each of them already has a core to itself.
+    """
+    copies = [(model, optimizer.grad)]
+    for _ in range(workers - 1):
+        other = copy.deepcopy(model)
+        copies.append((other, optimizer.share(other.parameters())))
+    with threadpool_limits(1 if workers > 1 else None, "blas"):
+        yield copies
+
+
+def batch_gradient(
+    workers: Sequence[tuple[Any, Array]], pool: ThreadPoolExecutor, x: Array, y: Array
+) -> float:
+    """The loss of a batch and its gradient, which is left in the first worker's array.
+
+    Data parallelism: the loss is a mean over windows, so its gradient is the mean of the gradients
+    of parts of the batch, weighted by their sizes. Each worker computes one part at the same time
+    as the others (NumPy lets go of Python's lock while it computes), and the sums are added up in
+    the workers' order, so that the result does not depend on who is done first.
+
+    Args:
+        workers: from `gradient_workers`.
+        pool: with as many threads.
+        x: inputs (B, T).
+        y: targets (B, T).
+
+    Returns:
+        The mean loss in nats per token.
+    """
+
+    def part(worker: tuple[Any, Array], x: Array, y: Array) -> float:
+        model, grad = worker
+        grad.fill(0)
+        loss = cross_entropy(model(x), y)
+        share = len(x) / batch
+        loss.backward(np.full_like(loss.data, share))
+        return share * loss.item()
+
+    batch, n = len(x), len(workers)
+    if n == 1:
+        return part(workers[0], x, y)
+    losses = list(pool.map(part, workers, np.array_split(x, n), np.array_split(y, n)))
+    total = workers[0][1]
+    for _, grad in workers[1:]:
+        total += grad
+    return sum(losses)
 
 
 def train(
@@ -294,55 +363,56 @@ def train(
         if resume and latest.exists():
             history = _restore(latest, model, optimizer, config)
     first = len(history.step)
-    bar = tqdm(
-        range(first, config.steps),
-        initial=first,
-        total=config.steps,
-        disable=not progress,
-        unit="step",
-        mininterval=1.0,
-    )
-    for step in bar:
-        began = time.perf_counter()
-        rng = np.random.default_rng((config.seed, step))
-        x, y = windows(ids_train, rng.choice(starts, config.batch_size), config.context)
-        optimizer.zero_grad()
-        loss_tensor = cross_entropy(model(x), y)
-        loss = loss_tensor.item()
-        loss_tensor.backward()
-        norm = clip_grad_norm(optimizer.tensors, config.clip)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise PrimerError(
-                f"The loss at step {step + 1} is {loss} with a gradient of length {norm}: training "
-                "stopped; a lower learning rate may help."
-            )
-        lr = cosine_schedule(
-            step,
-            peak=config.lr,
+    with (
+        gradient_workers(model, optimizer, config.workers) as workers,
+        ThreadPoolExecutor(config.workers) as pool,
+    ):
+        bar = tqdm(
+            range(first, config.steps),
+            initial=first,
             total=config.steps,
-            warmup=config.warmup,
-            floor=config.lr * config.final_lr,
+            disable=not progress,
+            unit="step",
+            mininterval=1.0,
         )
-        optimizer.step(lr)
-        history.step.append(step + 1)
-        history.loss.append(loss)
-        history.grad_norm.append(norm)
-        history.lr.append(lr)
-        history.seconds += time.perf_counter() - began
-        history.tokens += y.size
-
-        done = step + 1
-        if done % config.valid_every == 0 or done == config.steps:
-            value = evaluate(
-                model, ids_valid, config.context, config.document_start, config.valid_windows
+        for step in bar:
+            began = time.perf_counter()
+            rng = np.random.default_rng((config.seed, step))
+            x, y = windows(ids_train, rng.choice(starts, config.batch_size), config.context)
+            loss = batch_gradient(workers, pool, x, y)
+            norm = clip_grad_norm(optimizer.tensors, config.clip)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise PrimerError(
+                    f"The loss at step {step + 1} is {loss} with a gradient of length {norm}: "
+                    "training stopped; a lower learning rate may help."
+                )
+            lr = cosine_schedule(
+                step,
+                peak=config.lr,
+                total=config.steps,
+                warmup=config.warmup,
+                floor=config.lr * config.final_lr,
             )
-            if best is not None and value < min(history.valid_loss, default=math.inf):
-                save_model(best, model, {"step": done, "valid_loss": value})
-            history.valid_step.append(done)
-            history.valid_loss.append(value)
-            bar.set_postfix(loss=f"{loss:.3f}", valid=f"{value:.3f}")
-        if latest is not None and (done % config.checkpoint_every == 0 or done == config.steps):
-            _store(latest, model, optimizer, config, history)
+            optimizer.step(lr)
+            history.step.append(step + 1)
+            history.loss.append(loss)
+            history.grad_norm.append(norm)
+            history.lr.append(lr)
+            history.seconds += time.perf_counter() - began
+            history.tokens += y.size
+
+            done = step + 1
+            if done % config.valid_every == 0 or done == config.steps:
+                value = evaluate(
+                    model, ids_valid, config.context, config.document_start, config.valid_windows
+                )
+                if best is not None and value < min(history.valid_loss, default=math.inf):
+                    save_model(best, model, {"step": done, "valid_loss": value})
+                history.valid_step.append(done)
+                history.valid_loss.append(value)
+                bar.set_postfix(loss=f"{loss:.3f}", valid=f"{value:.3f}")
+            if latest is not None and (done % config.checkpoint_every == 0 or done == config.steps):
+                _store(latest, model, optimizer, config, history)
     return history
 
 
@@ -376,6 +446,7 @@ BOOK_STORIES = 120_000  # seed 1; some 10 million tokens, of which the run reads
 BOOK_VALID_STORIES = 2_000  # seed 2
 BOOK_STEPS = 5_500
 BOOK_LR = 4e-3
+BOOK_WORKERS = 2
 
 
 def book_texts(world: World, stories: int, seed: int, progress: bool = False) -> list[str]:
@@ -391,6 +462,7 @@ def train_book_model(
     steps: int = BOOK_STEPS,
     stories: int = BOOK_STORIES,
     seed: int = 0,
+    workers: int = BOOK_WORKERS,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
@@ -405,6 +477,8 @@ def train_book_model(
         steps: updates; the learning rate's curve is stretched to fit.
         stories: stories of the world to train on (seed 1).
         seed: of the first weights and of the order of batches.
+        workers: threads that share a step (see `TrainConfig`). The weights that ship were made by
+            one; two end with others, as good, because they add the same numbers in another order.
         resume: goes on from the folder's ``latest.safetensors`` if there is one.
         progress: shows progress bars on stderr.
 
@@ -430,6 +504,7 @@ def train_book_model(
         seed=seed,
         document_start=tokenizer.end_id,
         valid_windows=128,
+        workers=workers,
     )
     history = train(
         model, ids_train, ids_valid, config, folder=folder, resume=resume, progress=progress

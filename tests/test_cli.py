@@ -214,13 +214,16 @@ def test_train_hands_its_options_to_the_book_run(run, monkeypatch, tmp_path):
 
     seen = {}
     monkeypatch.setattr(training, "train_book_model", fake)
-    status, out, _ = run("train", "--out", tmp_path, "--steps", 2, "--seed", 5, "--resume")
+    status, out, _ = run(
+        "train", "--out", tmp_path, "--steps", 2, "--seed", 5, "--resume", "--workers", 3
+    )
     assert status == 0
     assert "2.5000 nats per token" in out
     assert seen == {
         "folder": str(tmp_path),
         "steps": 2,
         "stories": training.BOOK_STORIES,
+        "workers": 3,
         "seed": 5,
         "resume": True,
         "progress": True,

@@ -1,13 +1,16 @@
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from llm_primer import training
 from llm_primer.errors import PrimerError
 from llm_primer.feedforward import FeedForwardConfig, FeedForwardLM
+from llm_primer.optim import AdamW
 from llm_primer.recurrent import RecurrentConfig, RecurrentLM
 from llm_primer.training import (
     History,
@@ -54,10 +57,46 @@ def test_every_model_learns(rng):
         assert history.tokens == 120 * 16 * 15
 
 
-@pytest.mark.parametrize("stop", [5, 10])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeypatch, stop):
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_that_share_a_batch_find_its_gradient(workers):
+    """Five windows: the parts differ in size. The copies follow an update of the parameters."""
+    x, y = windows(TEXT, np.arange(0, 50, 10), RUN.context)
+    grads, losses = [], []
+    for n in (1, workers):
+        model = Transformer(SHAPE, seed=1)
+        optimizer = AdamW(model.parameters())
+        with (
+            training.gradient_workers(model, optimizer, n) as copies,
+            ThreadPoolExecutor(n) as pool,
+        ):
+            for _ in range(2):
+                losses.append(training.batch_gradient(copies, pool, x, y))
+                grads.append(optimizer.grad.copy())
+                optimizer.step(0.01)
+    assert losses[0] == pytest.approx(losses[2], abs=1e-6)
+    assert losses[1] == pytest.approx(losses[3], abs=1e-5) != losses[0]
+    np.testing.assert_allclose(grads[2], grads[0], rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(grads[3], grads[1], rtol=1e-3, atol=1e-5)
+
+
+def test_workers_take_one_thread_each_for_matrix_products_while_they_work():
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    model = Transformer(SHAPE)
+    with training.gradient_workers(model, AdamW(model.parameters()), 2):
+        assert set(threads()) <= {1}
+    assert threads() == before
+
+
+@pytest.mark.parametrize(("stop", "workers"), [(5, 1), (10, 1), (5, 2)])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    tmp_path, monkeypatch, stop, workers
+):
+    run = replace(RUN, workers=workers)
     whole = Transformer(SHAPE, seed=1)
-    expected = train(whole, TEXT, TEXT, RUN, folder=tmp_path)
+    expected = train(whole, TEXT, TEXT, run, folder=tmp_path)
 
     other = tmp_path / "other"
     other.mkdir()
@@ -71,9 +110,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(training, "_store", crash)
         with pytest.raises(KeyboardInterrupt):
-            train(Transformer(SHAPE, seed=1), TEXT, TEXT, RUN, folder=other)
+            train(Transformer(SHAPE, seed=1), TEXT, TEXT, run, folder=other)
     resumed = Transformer(SHAPE, seed=99)  # its own weights must not matter
-    history = train(resumed, TEXT, TEXT, RUN, folder=other, resume=True)
+    history = train(resumed, TEXT, TEXT, run, folder=other, resume=True)
 
     assert history == expected
     for name, array in whole.arrays().items():
@@ -166,10 +205,12 @@ def test_a_history_survives_its_file_and_shrinks(tmp_path):
         History.load(tmp_path / "h.json")
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"lr": 0.0}])
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"lr": 0.0}, {"workers": 0}])
 def test_runs_that_make_no_sense_get_one_clear_error(change):
     with pytest.raises(PrimerError, match=r"A run's .* must be"):
         replace(RUN, **change)
+    with pytest.raises(PrimerError, match="5 workers cannot share a batch of 4 windows"):
+        replace(RUN, workers=5)
 
 
 def test_the_plot_shows_both_curves_the_floor_and_the_gradient(require_tool):
