@@ -32,6 +32,7 @@ extensions = [
     "sphinxcontrib.rsvgconverter",  # SVG figures become PDF for LaTeX; HTML keeps them as they are
     # Our own, in _ext/: one file, one purpose.
     "quick_trees",  # pages are built with less looking for nodes and for garbage
+    "quick_pages",  # what is the same for every page is done once
     "mathml",  # mathematics laid out at build time: no script on the page
     "inline_svg",  # SVG figures inside the page, so that they follow dark mode
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take
@@ -121,6 +122,7 @@ notebooks_repository = (
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "alpha"
 bibtex_reference_style = "author_year"
+bibtex_cite_id = "cite-{key}"  # otherwise counted: another work would move the addresses of all
 
 # -- HTML --------------------------------------------------------------------------------------
 

@@ -196,9 +196,8 @@ def _remember(
 def _scope(env: BuildEnvironment, docname: str) -> tuple[int, str, float]:
     """Where a page stands among the scopes, what a reader calls it, and how much it weighs."""
     if volume := library.volume_of(docname):
-        chapter = library.chapter_number(docname) is not None
-        place = library.volumes(env).index(volume)
-        return place, library.title(env, volume), 1.5 if chapter else 0.8
+        weight = 0.8 if library.chapter_number(docname) is None else 1.5
+        return library.volume_number(volume), library.title(env, volume), weight
     if docname in getattr(env, "ablog_posts", {}):
         return BLOG, "Blog", 0.8
     if docname.startswith("blog/") or docname in ("search", "genindex", "404"):
@@ -245,8 +244,8 @@ def write_index(app: Sphinx) -> None:
     scopes = [("Everything", 0, len(texts))]
     if book := [span for place, span in spans.items() if place < BLOG]:
         scopes.append(("Book", min(book)[0], max(book)[1]))
-    for place, volume in enumerate(library.volumes(env)):
-        if place in spans:
+    for volume in library.volumes(env):
+        if (place := library.volume_number(volume)) in spans:
             scopes.append((library.title(env, volume), *spans[place]))
     if BLOG in spans:
         scopes.append(("Blog", *spans[BLOG]))

@@ -56,7 +56,10 @@ class DownloadsDirective(SphinxDirective):
         return [Downloads()]
 
 
-def find(app: Sphinx) -> dict[str, tuple[str, list[File]]]:
+Found = dict[str, tuple[str, list["File"]]]
+
+
+def find(app: Sphinx) -> Found:
     """By their first pages: what there are files of, its title and its files."""
     folder = Path(app.srcdir, app.config.downloads_path)
     found = {}
@@ -88,7 +91,7 @@ class ShowDownloads(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Only a site has files beside its pages."""
-        found = find(self.app) if self.app.builder.name in ("html", "dirhtml") else {}
+        found: Found = getattr(self.app, "downloads_found", {})
         for place in [*self.document.findall(Downloads)]:
             items = [
                 nodes.list_item("", nodes.paragraph("", f"{title}: ", *self.links(files)))
@@ -126,7 +129,9 @@ def find_changed(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """The pages that speak of files, if these are not those of the last build."""
     if app.builder.name not in ("html", "dirhtml"):
         return []
-    now = {docname: files for docname, (_, files) in find(app).items()}
+    found = find(app)
+    app.downloads_found = found  # type: ignore[attr-defined]
+    now = {docname: files for docname, (_, files) in found.items()}
     before = getattr(env, "downloads", {})
     env.downloads = now  # type: ignore[attr-defined]
     if now == before:

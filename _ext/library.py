@@ -43,10 +43,18 @@ def volume_of(docname: str) -> str | None:
     return f"{match['folder']}/index" if match else None
 
 
+def volume_number(volume: str) -> int:
+    """The number in the folder's name of a volume's index page."""
+    match = _VOLUME.fullmatch(volume)
+    assert match
+    return int(match["number"])
+
+
 def volumes(env: BuildEnvironment) -> list[str]:
     """The index pages of all volumes of this build, by number."""
-    found = ((match, name) for name in env.all_docs if (match := _VOLUME.fullmatch(name)))
-    return [name for _, name in sorted((int(match["number"]), name) for match, name in found)]
+    indexes = (name for name in env.all_docs if name.endswith("/index"))  # quicker than to match all
+    found = (name for name in indexes if _VOLUME.fullmatch(name))
+    return sorted(found, key=lambda name: (volume_number(name), name))
 
 
 def parts(env: BuildEnvironment, volume: str) -> list[Part]:

@@ -13,8 +13,8 @@ EPUB with a text beside it for devices that cannot show it; LaTeX gets what the 
 Temml (`_ext/temml/`) does the layout in V8, which comes as a wheel: the author needs no Node. It
 runs in a process of its own, started with the first formula that no earlier build has laid out: a
 fork of a process with V8's threads in it would hang, and a build whose formulae are all known pays
-nothing. Formulae are kept in one SQLite file, by their text, Temml itself and the macros; any
-number of processes may write it at once.
+nothing. It is asked for all formulae of a page at once. They are kept in one SQLite file, by their
+text, Temml itself and the macros; any number of processes may write it at once.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sphinx.application import Sphinx
     from sphinx.config import Config
     from sphinx.util.typing import ExtensionMetadata
@@ -54,13 +56,18 @@ NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 
 # A caught error comes back as an answer with Temml's own words, which say where it stopped.
 LAY_OUT = """
-function layOut({tex, display, macros}) {
-  try {
-    const options = {displayMode: display, macros, throwOnError: true, wrap: "tex"};
-    return JSON.stringify({ok: temml.renderToString(tex, options)});
-  } catch (error) {
-    return JSON.stringify({bad: String(error.message || error)});
-  }
+function layOut({formulae, macros}) {
+  return JSON.stringify(formulae.map(([tex, display]) => {
+    try {
+      // A copy: a formula that defines a macro defines it for itself alone.
+      const options = {
+        displayMode: display, macros: {...macros}, throwOnError: true, wrap: "tex"
+      };
+      return {ok: temml.renderToString(tex, options)};
+    } catch (error) {
+      return {bad: String(error.message || error)};
+    }
+  }));
 }
 """
 
@@ -70,6 +77,11 @@ LARGE = set("∑∏∐∫∬∭∮⋃⋂⨁⨂")
 TALL = {"mfrac", "munder", "mover", "munderover", "mtable", "msqrt", "mroot", "mpadded"}
 # Between these TeX leaves no space in subscripts, superscripts and limits.
 TIGHT = set("=≠<>≤≥≈≡∼≔+−±×·⋅∗∈∉∣|→←↦⇒∪∩,;:…‖∥⊤")
+
+
+# TeX, and whether it stands on lines of its own.
+Formula = tuple[str, bool]
+AT_ONCE = 500  # in one question to the database
 
 
 class MathError(ValueError):
@@ -101,6 +113,7 @@ class Renderer:
 
     macros: dict[str, str] = field(default_factory=dict)
     cache_path: Path | None = None
+    _at_hand: dict[Formula, str] = field(default_factory=dict)
     _owner: int = 0
     _database: sqlite3.Connection | None = None
     _worker: subprocess.Popen[str] | None = None
@@ -111,19 +124,45 @@ class Renderer:
         Raises:
             MathError: Temml does not accept it.
         """
+        if (tex, display) in self._at_hand:
+            return self._at_hand[tex, display]
+        answer = self._find([(tex, display)])[tex, display]
+        if isinstance(answer, MathError):
+            raise answer
+        return answer
+
+    def prepare(self, formulae: Iterable[Formula]) -> None:
+        """Find or lay out all formulae of a page at once; those of another page are put away."""
+        found = self._find(list(dict.fromkeys(formulae)))
+        self._at_hand = {each: mathml for each, mathml in found.items() if isinstance(mathml, str)}
+
+    def _find(self, formulae: list[Formula]) -> dict[Formula, str | MathError]:
         if self._owner != os.getpid():  # after a fork: neither belongs to this process
             self._owner, self._database, self._worker = os.getpid(), None, None
+        table = self._table()
+        keys = {self._key(each): each for each in formulae}
+        found: dict[Formula, str | MathError] = {}
+        asked = list(keys)
+        for first in range(0, len(asked), AT_ONCE):
+            some = asked[first : first + AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            rows = table.execute(f"SELECT key, mathml FROM math WHERE key IN ({marks})", some)
+            found |= {keys[key]: mathml for key, mathml in rows}
+        new = {key: each for key, each in keys.items() if each not in found}
+        if new:
+            answers = zip(new, self._lay_out(list(new.values())), strict=True)
+            made = {key: MathError(said) if bad else _refine(said) for key, (said, bad) in answers}
+            rows = [(key, mathml) for key, mathml in made.items() if isinstance(mathml, str)]
+            with table:  # one transaction
+                table.execute("BEGIN IMMEDIATE")
+                table.executemany("INSERT OR IGNORE INTO math VALUES (?, ?)", rows)
+            found |= {new[key]: mathml for key, mathml in made.items()}
+        return found
+
+    def _key(self, formula: Formula) -> bytes:
+        tex, display = formula
         parts = [_temml_digest(), self.macros, display, tex]
-        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
-        if (
-            known := self._table()
-            .execute("SELECT mathml FROM math WHERE key = ?", (key,))
-            .fetchone()
-        ):
-            return str(known[0])
-        mathml = _refine(self._lay_out(tex, display))
-        self._table().execute("INSERT OR IGNORE INTO math VALUES (?, ?)", (key, mathml))
-        return mathml
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
     def _table(self) -> sqlite3.Connection:
         if self._database is None:
@@ -145,7 +184,8 @@ class Renderer:
         )
         return base
 
-    def _lay_out(self, tex: str, display: bool) -> str:
+    def _lay_out(self, formulae: list[Formula]) -> list[tuple[str, bool]]:
+        """What Temml answers to each: MathML, or what is wrong and True."""
         if self._worker is None:
             self._worker = subprocess.Popen(
                 [sys.executable, str(Path(__file__)), "--serve"],
@@ -158,20 +198,18 @@ class Renderer:
         assert self._worker.stdin
         assert self._worker.stdout
         # Escapes keep line separators of Unicode, which end a line in older JavaScript, out of it.
-        self._worker.stdin.write(
-            json.dumps({"tex": tex, "display": display, "macros": self.macros})
-        )
+        self._worker.stdin.write(json.dumps({"formulae": formulae, "macros": self.macros}))
         self._worker.stdin.write("\n")
         self._worker.stdin.flush()
         line = self._worker.stdout.readline()
         if not line:
-            raise RuntimeError(f"the process that lays out formulae ended at {tex!r}")
-        answer = json.loads(line)
-        if "bad" in answer:
-            raise MathError(
-                re.sub(r"^ParseError:\s*", "", answer["bad"]).replace("\n", " ").strip()
-            )
-        return str(answer["ok"])
+            raise RuntimeError(f"the process that lays out formulae ended at {formulae!r}")
+        return [
+            (re.sub(r"^ParseError:\s*", "", answer["bad"]).replace("\n", " ").strip(), True)
+            if "bad" in answer
+            else (answer["ok"], False)
+            for answer in json.loads(line)
+        ]
 
 
 def _refine(mathml: str) -> str:
@@ -240,16 +278,25 @@ def _as_text(mathml: str) -> str:
 # -- Sphinx ------------------------------------------------------------------------------------
 
 
+def _formula(node: nodes.Element) -> Formula:
+    """What Temml is given for a formula."""
+    tex = node.astext()
+    if not isinstance(node, nodes.math_block):
+        return tex, False
+    return (_unnumbered(tex) if _is_whole(node) else _wrapped(tex)), True
+
+
+def _is_whole(node: nodes.Element) -> bool:
+    return bool(node.get("no-wrap", node.get("nowrap", False)))
+
+
 def _visit_inline(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(_mathml(self, node, node.astext(), display=False))
+    self.body.append(_mathml(self, node))
     raise nodes.SkipNode
 
 
 def _visit_display(self: HTML5Translator, node: nodes.math_block) -> None:
-    tex = node.astext()
-    whole = node.get("no-wrap", node.get("nowrap", False))
-    tex = _unnumbered(tex) if whole else _wrapped(tex)
-    if whole and node.get("number"):
+    if _is_whole(node) and node.get("number"):
         # MyST gives it an address drawn by lot: no reader could cite it, no two builds would agree.
         logger.warning(
             "numbered environment outside {math}: give it a {math} with a :label:, or a star",
@@ -258,7 +305,7 @@ def _visit_display(self: HTML5Translator, node: nodes.math_block) -> None:
         )
     # The formula scrolls in its own box on a narrow screen; its number stays in sight beside it.
     self.body.append(self.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    self.body.append(f'<div class="math-scroll">{_mathml(self, node, tex, display=True)}</div>')
+    self.body.append(f'<div class="math-scroll">{_mathml(self, node)}</div>')
     if node.get("number"):
         number = get_node_equation_number(self, node)
         self.body.append(f'<span class="eqno">({number})')
@@ -287,7 +334,12 @@ def _unnumbered(tex: str) -> str:
     return re.sub(r"\\(begin|end)\{(equation|align|alignat|gather|multline)\}", r"\\\1{\2*}", tex)
 
 
-def _mathml(translator: HTML5Translator, node: nodes.Element, tex: str, *, display: bool) -> str:
+def _mathml(translator: HTML5Translator, node: nodes.Element) -> str:
+    if not translator.__dict__.get("has_prepared_formulae"):
+        page = translator.document.findall(lambda n: isinstance(n, (nodes.math, nodes.math_block)))
+        _renderer.prepare(map(_formula, page))
+        translator.has_prepared_formulae = True  # type: ignore[attr-defined]
+    tex, display = _formula(node)
     try:
         mathml = _renderer(tex, display)
     except MathError as error:

@@ -112,8 +112,11 @@ has read stories of the book's small world and writes more of them. Written by
 
 ## How it was made
 
-`python -m llm_primer train --out runs/story-model` (seed 0): from the world and the tokenizer, with
-nothing else.
+`python -m llm_primer train --workers 1 --out runs/story-model` (seed 0): from the world and the
+tokenizer, with nothing else. Without `--workers 1` two threads share each step, which took 29
+minutes on two shared cores, the drawing of the stories included, and ended at a validation loss of
+0.6685. The seed fixes stories, batches and first weights, but not in which order a processor adds:
+another number of workers or another kind of processor ends with other weights, as good as these.
 
 | | |
 |---|---|

@@ -223,7 +223,7 @@ class RewardModel(Module):
         ids = np.zeros((len(rows), lengths.max()), np.int64)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
-        x, angles = self.body._start(ids)
+        x, angles = self.body.start(ids)
         for block in self.body.blocks:
             x = block(x, angles)
         flat = self.body.final_norm(x).reshape(-1, self.body.config.width)

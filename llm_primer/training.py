@@ -488,6 +488,7 @@ def train_book_model(
     from llm_primer.tokenizer import Tokenizer
     from llm_primer.world import World
 
+    keep_freed_memory()  # once other threads have asked for memory, it comes too late for them
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -270,8 +270,19 @@ class Transformer(Module):
         elif config.positions == "sinusoidal":
             self._position_table = sinusoidal_positions(positions, config.width)
 
-    def _start(self, ids: Array, offset: int = 0) -> tuple[Tensor, Array | None]:
-        """Checks ids (B, T); returns the stream before the first block and the rotary angles."""
+    def start(self, ids: Array, offset: int = 0) -> tuple[Tensor, Array | None]:
+        """What the first block is given: for models that go through the blocks on their own.
+
+        Args:
+            ids: (B, T) token numbers.
+            offset: how many positions come before them.
+
+        Returns:
+            The stream (B, T, d), and the rotary angles (T, d_h / 2) or None.
+
+        Raises:
+            PrimerError: ids are not a table of token numbers, or longer than the context.
+        """
         check_ids(ids, self.config.vocab_size)
         end = offset + ids.shape[1]
         if end > self.config.context:
@@ -291,7 +302,7 @@ class Transformer(Module):
         Raises:
             PrimerError: ids are not a table of token numbers, or longer than the context.
         """
-        x, angles = self._start(np.asarray(ids))
+        x, angles = self.start(np.asarray(ids))
         for block in self.blocks:
             x = block(x, angles)
         return self.unembed(x)
@@ -314,7 +325,7 @@ class Transformer(Module):
                 f"A cache for {cache.batch_size} sequences cannot serve {len(batch)}."
             )
         with no_grad():
-            x, angles = self._start(batch, cache.length if cache is not None else 0)
+            x, angles = self.start(batch, cache.length if cache is not None else 0)
             for layer, block in enumerate(self.blocks):
                 x = block(x, angles, cache, layer)
             out = self.unembed(x).data
@@ -325,7 +336,7 @@ class Transformer(Module):
     def hidden_states(self, ids: Array) -> Array:
         """The residual stream of one sequence (T,): X⁽⁰⁾ to X⁽ᴸ⁾ as an array (L + 1, T, d)."""
         with no_grad():
-            x, angles = self._start(np.asarray(ids)[None])
+            x, angles = self.start(np.asarray(ids)[None])
             states = [x.data[0]]
             for block in self.blocks:
                 x = block(x, angles)
@@ -336,7 +347,7 @@ class Transformer(Module):
         """The attention weights A of one sequence (T,): (L, H, T, T), each row summing to 1."""
         maps = []
         with no_grad():
-            x, angles = self._start(np.asarray(ids)[None])
+            x, angles = self.start(np.asarray(ids)[None])
             for block in self.blocks:
                 q, k, _ = block.attn.heads(block.attn_norm(x), angles)
                 shared = self.config.heads // self.config.key_heads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from docutils import nodes
 from hypothesis import given
 from hypothesis import strategies as st
+from sphinx.util.docutils import new_document
+from sphinx.util.nodes import NodeMatcher
 from tiny_site import TinySite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "_ext"))
@@ -40,6 +43,89 @@ trees = st.recursive(
 @given(trees, st.sampled_from([*KINDS, nodes.Text, nodes.Node, (nodes.strong, nodes.Text)]))
 def test_all_nodes_are_found_in_their_order(tree, kind):
     assert list(quick_trees.find(tree, kind)) == list(by_docutils(tree, kind))
+
+
+CONDITIONS = [
+    None,
+    *KINDS,
+    nodes.Text,
+    nodes.literal,  # nowhere
+    NodeMatcher(nodes.strong),
+    NodeMatcher(nodes.strong, classes=["a"]),
+    NodeMatcher(ids=[]),
+    lambda node: len(node.children) == 2,
+]
+
+
+@given(trees, st.sampled_from(CONDITIONS), st.booleans())
+def test_every_kind_of_condition_finds_what_docutils_finds(tree, condition, include_self):
+    page = new_document("page")
+    page.append(tree)
+    for root in (page, tree):
+        expected = list(quick_trees._findall(root, condition, include_self))
+        assert list(quick_trees.findall(root, condition, include_self)) == expected
+
+
+def test_what_comes_into_a_page_after_it_was_searched_is_found(monkeypatch):
+    monkeypatch.setattr(nodes.Node, "setup_child", quick_trees._setup_child)
+    stored = pickle.dumps(nodes.paragraph("", "", nodes.inline("", "", nodes.subscript("", "x"))))
+    for kinds in (quick_trees._known, quick_trees._absent):
+        kinds.clear()
+    page = new_document("page")
+    page.append(nodes.section())
+    assert not [*quick_trees.findall(page, nodes.subscript)]
+    assert quick_trees.is_absent(page, nodes.subscript)
+    page[0].append(pickle.loads(stored))  # nobody has put the subscript into its place
+    assert [node.astext() for node in quick_trees.findall(page, nodes.subscript)] == ["x"]
+    page[0].append(nodes.superscript("", "y"))
+    assert [node.astext() for node in quick_trees.findall(page, nodes.superscript)] == ["y"]
+    for kinds in (quick_trees._known, quick_trees._absent):
+        kinds.clear()
+    other = pickle.loads(pickle.dumps(nodes.paragraph("", "", nodes.subscript("", "z"))))
+    read = new_document("read")
+    read.children.append(other)  # as in a page that was read from the disk
+    assert [node.astext() for node in quick_trees.findall(read, nodes.subscript)] == ["z"]
+
+
+class Visitor(nodes.NodeVisitor):
+    """Notes every step, and leaves a way to docutils where it meets the second node."""
+
+    def __init__(self, page, error):
+        super().__init__(page)
+        self.error, self.steps = error, []
+
+    def dispatch_visit(self, node):
+        self.steps.append(("visit", id(node)))
+        if self.error and len(self.steps) == 2:
+            raise self.error
+
+    def dispatch_departure(self, node):
+        self.steps.append(("depart", id(node)))
+
+
+@given(
+    trees,
+    st.sampled_from(
+        [
+            None,
+            nodes.SkipNode,
+            nodes.SkipChildren,
+            nodes.SkipSiblings,
+            nodes.SkipDeparture,
+            nodes.StopTraversal,
+        ]
+    ),
+)
+def test_a_walk_takes_the_steps_that_docutils_takes(tree, error):
+    page = new_document("page")
+    page.append(nodes.section("", tree, nodes.paragraph("", "last")))
+    walks = [Visitor(page, error), Visitor(page, error)]
+    ended = [walk(page, v) for walk, v in zip((by_docutils_about, quick_trees.walkabout), walks)]
+    assert walks[0].steps == walks[1].steps
+    assert ended[0] == ended[1]
+
+
+by_docutils_about = nodes.Node.walkabout
 
 
 @pytest.mark.parametrize("walk", [quick_trees.find, by_docutils])

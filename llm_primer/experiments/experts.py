@@ -90,7 +90,7 @@ def routes(model: Transformer, ids: Array) -> Array:
     """The experts (L, T, k) that each token of one sequence (T,) was sent to."""
     chosen = []
     with no_grad():
-        x, angles = model._start(ids[None])
+        x, angles = model.start(ids[None])
         for block in model.blocks:
             assert isinstance(block.ff, MixtureOfExperts)
             x = x + block.attn(block.attn_norm(x), angles)

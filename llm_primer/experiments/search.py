@@ -127,7 +127,7 @@ def mean_states(
             table = np.zeros((len(batch), len(ids[batch[-1]])), np.int64)
             for row, i in enumerate(batch):
                 table[row, : len(ids[i])] = ids[i]
-            x, angles = model._start(table)
+            x, angles = model.start(table)
             states = [x.data]
             for block in model.blocks:
                 x = block(x, angles)
