@@ -114,9 +114,11 @@ has read stories of the book's small world and writes more of them. Written by
 
 `python -m llm_primer train --workers 1 --out runs/story-model` (seed 0): from the world and the
 tokenizer, with nothing else. Without `--workers 1` two threads share each step, which took 29
-minutes on two shared cores, the drawing of the stories included, and ended at a validation loss of
-0.6685. The seed fixes stories, batches and first weights, but not in which order a processor adds:
-another number of workers or another kind of processor ends with other weights, as good as these.
+minutes on two shared cores, the drawing of the stories included. The seed fixes stories, batches
+and first weights, but not in which order a processor adds: another number of workers or another
+kind of processor ends with other weights. Those of the two threads have a validation loss of
+0.6685, a test loss of 0.672 (0.666 to 0.679), and 0.235 (0.175 to 0.295) of the stories they write
+have no mistake; the figures to compare stand below.
 
 | | |
 |---|---|

@@ -478,7 +478,7 @@ def train_book_model(
         stories: stories of the world to train on (seed 1).
         seed: of the first weights and of the order of batches.
         workers: threads that share a step (see `TrainConfig`). The weights that ship were made by
-            one; two end with others, as good, because they add the same numbers in another order.
+            one; two end with others, because they add the same numbers in another order.
         resume: goes on from the folder's ``latest.safetensors`` if there is one.
         progress: shows progress bars on stderr.
 
