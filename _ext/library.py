@@ -52,7 +52,9 @@ def volume_number(volume: str) -> int:
 
 def volumes(env: BuildEnvironment) -> list[str]:
     """The index pages of all volumes of this build, by number."""
-    indexes = (name for name in env.all_docs if name.endswith("/index"))  # quicker than to match all
+    indexes = (
+        name for name in env.all_docs if name.endswith("/index")
+    )  # quicker than to match all
     found = (name for name in indexes if _VOLUME.fullmatch(name))
     return sorted(found, key=lambda name: (volume_number(name), name))
 

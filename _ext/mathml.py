@@ -146,8 +146,8 @@ class Renderer:
         for first in range(0, len(asked), AT_ONCE):
             some = asked[first : first + AT_ONCE]
             marks = ", ".join("?" * len(some))
-            rows = table.execute(f"SELECT key, mathml FROM math WHERE key IN ({marks})", some)
-            found |= {keys[key]: mathml for key, mathml in rows}
+            held = table.execute(f"SELECT key, mathml FROM math WHERE key IN ({marks})", some)
+            found |= {keys[key]: mathml for key, mathml in held}
         new = {key: each for key, each in keys.items() if each not in found}
         if new:
             answers = zip(new, self._lay_out(list(new.values())), strict=True)
@@ -338,7 +338,7 @@ def _mathml(translator: HTML5Translator, node: nodes.Element) -> str:
     if not translator.__dict__.get("has_prepared_formulae"):
         page = translator.document.findall(lambda n: isinstance(n, (nodes.math, nodes.math_block)))
         _renderer.prepare(map(_formula, page))
-        translator.has_prepared_formulae = True  # type: ignore[attr-defined]
+        translator.has_prepared_formulae = True
     tex, display = _formula(node)
     try:
         mathml = _renderer(tex, display)

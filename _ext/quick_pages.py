@@ -6,8 +6,8 @@ copied. The theme renders most of its templates twice, the first time to see whe
 those of which we know that they are not are rendered once, and Jinja does not look before each use
 whether a template's file has changed while the build runs. A page's title is rendered once, and not
 once more for each neighbor and child that shows it. A page's list of its sections, which the theme
-takes apart and puts together again to give it classes, is given them where it stands. What Sphinx says only to those who asked for
-its messages for debugging is put into words only for them.
+takes apart and puts together again to give it classes, is given them where it stands. What Sphinx
+says only to those who asked for its messages for debugging is put into words only for them.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ _filled_templates: Any = theme._update_and_remove_templates
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Put all of them into their places."""
     StandaloneHTMLBuilder.render_partial = render_partial  # type: ignore[method-assign]
-    sphinx.util.docutils._get_settings = settings
+    sphinx.util.docutils._get_settings = settings  # type: ignore[assignment]
     docutils.frontend.get_default_settings = default_settings
     myst_parser.mdit_to_docutils.base.get_default_settings = default_settings
     theme._update_and_remove_templates = filled_templates

@@ -58,9 +58,9 @@ def find(node: nodes.Node, kind: type | tuple[type, ...]) -> Iterator[Any]:
             open_lists.pop()
 
 
-# All kinds of nodes that have been put into a page in this process, or were in one when it was first
-# searched; and what was looked for in vain, as long as no further kind has come.
-_known: set[type] = set()
+# All kinds of nodes that were made or put into their places in this process, or were in a page when
+# it was first searched; and what was looked for in vain, as long as no further kind has come.
+_known: set[type] = {nodes.Text}
 _absent: set[type | tuple[type, ...]] = set()
 _searched: weakref.WeakSet[nodes.document] = weakref.WeakSet()
 
@@ -72,12 +72,18 @@ def _learn(kinds: Iterable[type]) -> None:
         _absent.clear()
 
 
+def _make(self: nodes.Element, rawsource: str = "", *children: Any, **attributes: Any) -> None:
+    if self.__class__ not in _known:
+        _learn([self.__class__])
+    _init(self, rawsource, *children, **attributes)
+
+
 def _setup_child(self: nodes.Node, child: nodes.Node) -> None:
     _setup(self, child)
-    if child.__class__ not in _known:
-        _learn([child.__class__])
-    if child.children:  # they may come from a stored tree, and then nobody has put them there
+    if child.children:  # they may come from a stored tree, and then nobody has made them here
         _learn(node.__class__ for node in find(child, nodes.Node))
+    elif child.__class__ not in _known:
+        _learn([child.__class__])
 
 
 def is_absent(page: nodes.document, kind: type | tuple[type, ...]) -> bool:
@@ -240,6 +246,7 @@ def _clear(self: BuildEnvironment, docname: str) -> None:
 
 # -- Sphinx ------------------------------------------------------------------------------------
 
+_init = nodes.Element.__init__
 _setup = nodes.Node.setup_child
 _findall = nodes.Node.findall
 _write = Builder.write_doctree
@@ -249,10 +256,11 @@ _number = TocTreeCollector.assign_figure_numbers
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Put all of them into their places."""
+    nodes.Element.__init__ = _make
     nodes.Node.setup_child = _setup_child
     nodes.Node.findall = findall
     nodes.Node.walkabout = walkabout
-    Builder.write_doctree = _write_doctree  # type: ignore[method-assign]
+    Builder.write_doctree = _write_doctree  # type: ignore[method-assign, misc]
     gc.set_threshold(OBJECTS, 20, 20)
     TocTreeCollector.assign_figure_numbers = _number_from_outlines  # type: ignore[method-assign]
     BuildEnvironment.clear_doc = _clear  # type: ignore[method-assign]

@@ -63,8 +63,7 @@ numfig = True
 """
 CONF = {
     # The posts are pages like others here; that no toctree leads to them is nothing to warn of.
-    "bare": SHARED
-    + 'extensions = ["myst_parser"]\nsuppress_warnings = ["toc.not_included"]\n',
+    "bare": SHARED + 'extensions = ["myst_parser"]\nsuppress_warnings = ["toc.not_included"]\n',
     "stock": SHARED
     + """
 extensions = ["myst_nb", "ablog", "sphinx_design"]

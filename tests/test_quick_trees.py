@@ -120,7 +120,7 @@ def test_a_walk_takes_the_steps_that_docutils_takes(tree, error):
     page = new_document("page")
     page.append(nodes.section("", tree, nodes.paragraph("", "last")))
     walks = [Visitor(page, error), Visitor(page, error)]
-    ended = [walk(page, v) for walk, v in zip((by_docutils_about, quick_trees.walkabout), walks)]
+    ended = [by_docutils_about(page, walks[0]), quick_trees.walkabout(page, walks[1])]
     assert walks[0].steps == walks[1].steps
     assert ended[0] == ended[1]
 
