@@ -22,6 +22,7 @@ import myst_parser.mdit_to_docutils.base
 import sphinx.util.docutils
 from docutils import nodes
 from docutils.utils import DependencyList
+from pydata_sphinx_theme import toctree
 from pydata_sphinx_theme import utils as theme
 from sphinx.builders.html import StandaloneHTMLBuilder
 
@@ -137,12 +138,12 @@ _UNUSUAL = re.compile(
 )
 
 
-def _give_toc(
+def add_toctree_functions(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
-    theirs: Any = context.get("generate_toc_html")
-    if theirs is None:
-        return
+    """What the theme's function of this name does: gives templates what makes lists of pages."""
+    _add_toctree_functions(app, pagename, templatename, context, doctree)
+    theirs: Any = context["generate_toc_html"]
     ours = page_toc(context.get("toc", ""), int(context.get("theme_show_toc_level", 1)))
     if ours is not None:
         context["generate_toc_html"] = lambda kind="html": ours if kind == "html" else theirs(kind)
@@ -154,6 +155,7 @@ def _trust_templates(app: Sphinx) -> None:
         templates.environment.auto_reload = False
 
 
+_add_toctree_functions: Any = toctree.add_toctree_functions
 _render = StandaloneHTMLBuilder.render_partial
 _make_settings: Any = sphinx.util.docutils._get_settings
 _make_default_settings = docutils.frontend.get_default_settings
@@ -161,14 +163,14 @@ _filled_templates: Any = theme._update_and_remove_templates
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Put all of them into their places."""
+    """Put all of them into their places, before the theme does so with its own."""
+    toctree.add_toctree_functions = add_toctree_functions
     StandaloneHTMLBuilder.render_partial = render_partial  # type: ignore[method-assign]
     sphinx.util.docutils._get_settings = settings  # type: ignore[assignment]
     docutils.frontend.get_default_settings = default_settings
     myst_parser.mdit_to_docutils.base.get_default_settings = default_settings
     theme._update_and_remove_templates = filled_templates
     app.connect("builder-inited", _trust_templates)
-    app.connect("html-page-context", _give_toc, priority=900)  # after the theme
     if app.verbosity < 1:
         logging.getLogger("sphinx").setLevel(logging.INFO)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
