@@ -6,7 +6,8 @@ copied. The theme renders most of its templates twice, the first time to see whe
 those of which we know that they are not are rendered once, and Jinja does not look before each use
 whether a template's file has changed while the build runs. A page's title is rendered once, and not
 once more for each neighbor and child that shows it. A page's list of its sections, which the theme
-takes apart and puts together again to give it classes, is given them where it stands. What Sphinx
+takes apart and puts together again to give it classes, is given them where it stands. Docutils
+looks for straight quotes only where there are any, which MyST leaves in few places. What Sphinx
 says only to those who asked for its messages for debugging is put into words only for them.
 """
 
@@ -25,8 +26,11 @@ from docutils.utils import DependencyList
 from pydata_sphinx_theme import toctree
 from pydata_sphinx_theme import utils as theme
 from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.transforms import SphinxSmartQuotes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from docutils.frontend import Values
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
@@ -149,6 +153,34 @@ def add_toctree_functions(
         context["generate_toc_html"] = lambda kind="html": ours if kind == "html" else theirs(kind)
 
 
+# What docutils' smart quotes change: quotes, dashes, ellipses, and its signs for escapes.
+_STRAIGHT = re.compile(r"""["'`\\\x00]|--|\.\.\.|\. \. \.|&#""")
+
+
+class Straight:
+    """A page in which only the blocks of text are found that smart quotes would change."""
+
+    def __init__(self, page: nodes.document) -> None:
+        self.page = page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def findall(self, kind: type[nodes.TextElement]) -> Iterator[nodes.TextElement]:
+        """The blocks in their order."""
+        return (node for node in self.page.findall(kind) if _STRAIGHT.search(node.astext()))
+
+
+def educate_quotes(self: SphinxSmartQuotes, **options: Any) -> None:
+    """What the transform does."""
+    page: Any = self.document
+    self.document = Straight(page)
+    try:
+        _educate_quotes(self, **options)
+    finally:
+        self.document = page
+
+
 def _trust_templates(app: Sphinx) -> None:
     templates = getattr(app.builder, "templates", None)
     if templates is not None:
@@ -156,6 +188,7 @@ def _trust_templates(app: Sphinx) -> None:
 
 
 _add_toctree_functions: Any = toctree.add_toctree_functions
+_educate_quotes = SphinxSmartQuotes.apply
 _render = StandaloneHTMLBuilder.render_partial
 _make_settings: Any = sphinx.util.docutils._get_settings
 _make_default_settings = docutils.frontend.get_default_settings
@@ -165,6 +198,7 @@ _filled_templates: Any = theme._update_and_remove_templates
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Put all of them into their places, before the theme does so with its own."""
     toctree.add_toctree_functions = add_toctree_functions
+    SphinxSmartQuotes.apply = educate_quotes  # type: ignore[method-assign]
     StandaloneHTMLBuilder.render_partial = render_partial  # type: ignore[method-assign]
     sphinx.util.docutils._get_settings = settings  # type: ignore[assignment]
     docutils.frontend.get_default_settings = default_settings
