@@ -23,6 +23,7 @@ version = release = "2026.11"  # EPUB and PDF need one; year and month of the ed
 # -- Extensions --------------------------------------------------------------------------------
 
 extensions = [
+    "quick_start",  # what runs cells is loaded when one is to run: before "myst_nb"
     "myst_nb",
     "ablog",
     "sphinx_design",

@@ -9,12 +9,17 @@ lab's, stay.
 A rule is kept when every class and id that it asks for stands in some page or in one of the
 project's scripts. Which words stand in the pages is remembered beside the doctrees, so that after
 an edit only the written pages are looked through.
+
+The sheet's address says which sheet it is, so that no browser shows a page with the sheet that it
+kept from before. It is known only when all pages are written: pages get that of the last build, and
+where the sheet has become another, its address is put into all of them afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from functools import cache
@@ -46,6 +51,7 @@ UNUSED = (
     "design-tabs.js",
     "images/logo_*.svg",
 )
+VERSION = re.compile(r"(_static/site\.css\?v=)\w+")
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 NESTED = ("@media", "@supports", "@container", "@layer")
 TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|url\([^)"\']*\)|[{}]')
@@ -173,9 +179,38 @@ def _sheets(app: Sphinx) -> list[Path]:
 
 
 @cache
-def _version(*paths: Path) -> str:
-    held = (path.read_bytes() for path in paths if path.is_file())
-    return hashlib.sha256(b"".join(held)).hexdigest()[:8]
+def _version(path: Path) -> str:
+    return _digest(path.read_bytes()) if path.is_file() else ""
+
+
+def _digest(said: bytes) -> str:
+    return hashlib.sha256(said).hexdigest()[:8]
+
+
+def _memory(app: Sphinx) -> Path:
+    return Path(app.doctreedir, f"words-{app.builder.name}.json")
+
+
+def _known(app: Sphinx) -> dict[str, Any]:
+    """What the last build has left: words and variables of all pages, and of which sheet."""
+    if not hasattr(app, "lean_pages_known"):
+        known = {"words": [], "variables": [], "until": 0, "made_of": "", "version": "none"}
+        memory = _memory(app)
+        if memory.is_file() and Path(app.outdir, "_static", "site.css").is_file():
+            known |= json.loads(memory.read_text(encoding="utf-8"))
+        app.lean_pages_known = known  # type: ignore[attr-defined]
+    found: dict[str, Any] = app.lean_pages_known  # type: ignore[attr-defined]
+    return found
+
+
+def _stamp(page: Path, version: str) -> None:
+    """Put the sheet's version into its address; for Sphinx the page is as old as before."""
+    text = page.read_text(encoding="utf-8")
+    stamped = VERSION.sub(rf"\g<1>{version}", text)
+    if stamped != text:
+        times = page.stat()
+        page.write_text(stamped, encoding="utf-8")
+        os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -193,9 +228,7 @@ def _trim(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
         # MyST-NB names the cells that open by something else than what they say.
         named = ' aria-label="Toggle hidden content"'
         context["body"] = PLAIN_CODE.sub(r"\1", context["body"].replace(named, ""))
-    # Not of the sheets themselves: some are copied only when all pages are written.
-    sources = (Path(__file__), OWN / "book.css", OWN.parent / "requirements.lock")
-    context["site_css_version"] = _version(*sources)
+    context["site_css_version"] = _known(app)["version"]
     context["book_js_version"] = _version(Path(app.outdir, "_static", "book.js"))
 
 
@@ -204,10 +237,7 @@ def _write_sheet(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.name not in BUILDERS:
         return
     static = Path(app.outdir, "_static")
-    sheet, memory = static / "site.css", Path(app.doctreedir, f"words-{app.builder.name}.json")
-    known: dict[str, Any] = {"words": [], "variables": [], "until": 0}
-    if memory.is_file() and sheet.is_file():
-        known = json.loads(memory.read_text(encoding="utf-8"))
+    sheet, known = static / "site.css", _known(app)
     words, variables, until = set(known["words"]), set(known["variables"]), known["until"]
     latest = until
     pages = [*Path(app.outdir).rglob("*.html"), *sorted(OWN.glob("*.js"))]
@@ -226,11 +256,22 @@ def _write_sheet(app: Sphinx, exception: Exception | None) -> None:
     if latest == until:
         return
     read = "".join(f"var({name})" for name in sorted(variables))
-    css = combine(_sheets(app), words, read)
-    if not sheet.is_file() or sheet.read_text(encoding="utf-8") != css:
-        sheet.write_text(css, encoding="utf-8")
-    known = {"words": sorted(words), "variables": sorted(variables), "until": latest}
-    memory.write_text(json.dumps(known), encoding="utf-8")
+    sheets = _sheets(app)
+    sources = [" ".join(sorted(words)).encode(), read.encode(), Path(__file__).read_bytes()]
+    made_of = _digest(b"".join([*sources, *(path.read_bytes() for path in sheets)]))
+    version = known["version"]
+    if made_of != known["made_of"] or not sheet.is_file():
+        css = combine(sheets, words, read)
+        if not sheet.is_file() or sheet.read_text(encoding="utf-8") != css:
+            sheet.write_text(css, encoding="utf-8")
+        version = _digest(css.encode())
+    if version != known["version"]:
+        for page in pages:
+            if page.suffix == ".html" and static not in page.parents:
+                _stamp(page, version)
+    now = {"words": sorted(words), "variables": sorted(variables), "until": latest}
+    now |= {"made_of": made_of, "version": version}
+    _memory(app).write_text(json.dumps(now), encoding="utf-8")
     for pattern in UNUSED:
         for unused in static.glob(pattern):
             if unused.is_dir():

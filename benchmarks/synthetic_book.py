@@ -71,7 +71,7 @@ def chapter_text(number: int, total: int, hugo: bool) -> str:
     )
     parts = [head]
     for section in range(SECTIONS):
-        own = [f"$w_{{{number}}}^{{({section}{i})}} = {rng.randrange(99)}$" for i in range(2)]
+        own = [f"$w_{{{number}}}^{{({section}{i})}} = {rng.randrange(99)}$" for i in range(4)]
         shared = [f"${rng.choice(FORMULAE)}$" for _ in range(4)]
         other = rng.randrange(total)
         link = (

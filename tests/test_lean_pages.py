@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.server
 import re
 import sys
@@ -107,6 +108,29 @@ def test_a_class_that_is_new_brings_its_rules(tmp_path):
     assert site.build().code == 0
     assert ".sd-badge" in site.page("_static/site.css")
     assert ".closed-box" in site.page("_static/site.css"), "forgot the pages that stayed"
+
+
+def sheet_versions(site):
+    said = "".join(page.read_text(encoding="utf-8") for page in site.out.rglob("*.html"))
+    return set(re.findall(r"_static/site\.css\?v=(\w+)", said))
+
+
+def test_another_sheet_has_another_address_on_all_pages(tmp_path):
+    site = TinySite("pages", tmp_path)
+    assert site.build().code == 0
+    (first,) = sheet_versions(site)
+    site.edit("glossary.md", "A score", "{bdg-primary}`new` A score")
+    assert site.build().code == 0
+    (second,) = sheet_versions(site)
+    assert second != first
+    css = site.page("_static/site.css").encode()
+    assert second == hashlib.sha256(css).hexdigest()[:8]
+
+    before = {page: page.stat().st_mtime_ns for page in site.out.rglob("volumes/**/*.html")}
+    site.edit("glossary.md", "`new` A score", "`new` A very good score")
+    assert site.build().code == 0
+    assert sheet_versions(site) == {second}
+    assert {page: page.stat().st_mtime_ns for page in before} == before, "written without need"
 
 
 def test_epub_keeps_its_own_sheets(site):
