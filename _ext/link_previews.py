@@ -229,7 +229,10 @@ def announce(
         target = Path(app.outdir, FOLDER, file.name)
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            try:
+                os.link(file, target)  # neither is ever written to again
+            except OSError:  # on another disk, or one without links
+                shutil.copyfile(file, target)
         tags |= {
             "og:url": address(app, app.builder.get_target_uri(pagename)),
             "og:image": address(app, f"{FOLDER}/{file.name}"),

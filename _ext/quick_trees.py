@@ -5,7 +5,7 @@ Nothing changes for authors and readers: these measures, for all builders.
 Every transform of every extension looks for its nodes in the whole page, some eighty times for each
 page. Docutils does so by generators within generators, each node passing through as many as it is
 deep; here one loop does it, in the same order, also where the tree changes meanwhile. Most look for
-kinds that the book has nowhere: a page is not searched for what was never put into any page.
+kinds that the page does not have: which ones it may have is noted as it grows.
 
 Docutils words a message for its debugging with every step of a walk, and goes up a tree three times
 for each node that it puts there; here nobody does.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -34,7 +35,7 @@ from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.util.nodes import NodeMatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Set
+    from collections.abc import Callable, Iterator, Set
 
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
@@ -59,23 +60,32 @@ def find(node: nodes.Node, kind: type | tuple[type, ...]) -> Iterator[Any]:
             open_lists.pop()
 
 
-# All kinds of nodes that were made or put into their places in this process, or were in a page when
-# it was first searched; and what was looked for in vain, as long as no further kind has come.
-_known: set[type] = {nodes.Text}
-_absent: set[type | tuple[type, ...]] = set()
-_searched: weakref.WeakSet[nodes.document] = weakref.WeakSet()
+@dataclass
+class Kinds:
+    """The kinds of nodes that a page may have, besides those made since."""
+
+    present: set[type]
+    as_of: int  # how many nodes had been made
 
 
-def _learn(kinds: Iterable[type]) -> None:
-    before = len(_known)
-    _known.update(kinds)
-    if len(_known) > before:
-        _absent.clear()
+# All kinds that this process has seen, and after how many nodes the last of a kind was made or put
+# into a tree that belongs to no page.
+_made: dict[type, int] = {nodes.Text: 0}
+_count = 0
+_pages: weakref.WeakKeyDictionary[nodes.document, Kinds] = weakref.WeakKeyDictionary()
+_matching: dict[type | tuple[type, ...], list[type]] = {}  # of all kinds, those that are wanted
+
+
+def _note(kind: type, count: int) -> None:
+    if kind not in _made:
+        _matching.clear()
+    _made[kind] = count
 
 
 def _make(self: nodes.Element, rawsource: str = "", *children: Any, **attributes: Any) -> None:
-    if self.__class__ not in _known:
-        _learn([self.__class__])
+    global _count
+    _count += 1
+    _note(self.__class__, _count)
     _init(self, rawsource, *children, **attributes)
 
 
@@ -88,24 +98,38 @@ def _setup_child(self: nodes.Node, child: nodes.Node) -> None:
             child.source = page.current_source
         if child.line is None:
             child.line = page.current_line
+    kinds = _pages.get(page) if page else None
     # What stands in it may come from a stored tree, and then nobody has made it here.
     inside = [child]
     for node in inside:
-        if node.__class__ not in _known:
-            _learn([node.__class__])
+        if kinds is None or node.__class__ not in _made:
+            _note(node.__class__, _count)
+        if kinds is not None:
+            kinds.present.add(node.__class__)
         inside += node.children
 
 
-def is_absent(page: nodes.document, kind: type | tuple[type, ...]) -> bool:
-    """Whether a page has no node of a kind for certain, known without looking for one."""
-    if page not in _searched:
-        _learn(node.__class__ for node in find(page, nodes.Node))
-        _searched.add(page)
-    if kind in _absent:
-        return True
-    if any(issubclass(known, kind) for known in _known):
+def _look_through(page: nodes.document) -> Kinds:
+    # Text is a string, and nobody hears of it being made.
+    kinds = {nodes.Text, *(node.__class__ for node in find(page, nodes.Node))}
+    for kind in kinds - _made.keys():
+        _note(kind, 0)
+    _pages[page] = Kinds(kinds, _count)
+    return _pages[page]
+
+
+def is_absent(page: nodes.document, wanted: type | tuple[type, ...]) -> bool:
+    """Whether a page has no node of a kind for certain, mostly without looking for one."""
+    kinds = _pages.get(page) or _look_through(page)
+    if wanted not in _matching:
+        _matching[wanted] = [kind for kind in _made if issubclass(kind, wanted)]
+    matching = _matching[wanted]
+    if any(kind in kinds.present for kind in matching):
         return False
-    _absent.add(kind)
+    # One that was made since may have come into the page without being put there in any proper way.
+    if any(_made[kind] > kinds.as_of for kind in matching):
+        kinds = _look_through(page)
+        return not any(kind in kinds.present for kind in matching)
     return True
 
 

@@ -66,25 +66,64 @@ def test_every_kind_of_condition_finds_what_docutils_finds(tree, condition, incl
         assert list(quick_trees.findall(root, condition, include_self)) == expected
 
 
-def test_what_comes_into_a_page_after_it_was_searched_is_found(monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
+    """Nodes are noted, as in a build, by a process that has seen none."""
+    monkeypatch.setattr(nodes.Element, "__init__", quick_trees._make)
     monkeypatch.setattr(nodes.Node, "setup_child", quick_trees._setup_child)
-    stored = pickle.dumps(nodes.paragraph("", "", nodes.inline("", "", nodes.subscript("", "x"))))
-    for kinds in (quick_trees._known, quick_trees._absent):
-        kinds.clear()
+    monkeypatch.setattr(quick_trees, "_made", {nodes.Text: 0})
+    monkeypatch.setattr(quick_trees, "_matching", {})
     page = new_document("page")
-    page.append(nodes.section())
-    assert not [*quick_trees.findall(page, nodes.subscript)]
-    assert quick_trees.is_absent(page, nodes.subscript)
-    page[0].append(pickle.loads(stored))  # nobody has put the subscript into its place
-    assert [node.astext() for node in quick_trees.findall(page, nodes.subscript)] == ["x"]
-    page[0].append(nodes.superscript("", "y"))
-    assert [node.astext() for node in quick_trees.findall(page, nodes.superscript)] == ["y"]
-    for kinds in (quick_trees._known, quick_trees._absent):
-        kinds.clear()
-    other = pickle.loads(pickle.dumps(nodes.paragraph("", "", nodes.subscript("", "z"))))
-    read = new_document("read")
-    read.children.append(other)  # as in a page that was read from the disk
-    assert [node.astext() for node in quick_trees.findall(read, nodes.subscript)] == ["z"]
+    page.append(nodes.section("", nodes.paragraph("", "words")))
+    return page
+
+
+def found(page, kind):
+    return [node.astext() for node in quick_trees.findall(page, kind)]
+
+
+def test_what_a_page_does_not_have_is_not_searched_for(quick, monkeypatch):
+    assert found(quick, nodes.subscript) == []
+    monkeypatch.setattr(quick_trees, "find", None)
+    assert found(quick, nodes.subscript) == []
+    assert quick_trees.is_absent(quick, (nodes.subscript, nodes.literal))
+
+
+def test_what_comes_into_a_page_after_it_was_searched_is_found(quick):
+    assert found(quick, nodes.subscript) == []
+    quick[0].append(nodes.paragraph("", "", nodes.subscript("", "x")))
+    assert found(quick, nodes.subscript) == ["x"]
+
+
+def test_what_comes_from_a_stored_tree_is_found(quick):
+    stored = pickle.dumps(nodes.paragraph("", "", nodes.inline("", "", nodes.subscript("", "x"))))
+    quick_trees._made.clear()
+    assert found(quick, nodes.subscript) == []
+    quick[0].append(pickle.loads(stored))
+    assert found(quick, nodes.subscript) == ["x"]
+
+
+def test_what_a_stored_page_has_is_found(quick):
+    quick[0].append(nodes.subscript("", "x"))
+    quick.reporter = quick.transformer = None
+    stored = pickle.dumps(quick)
+    quick_trees._made.clear()
+    assert found(pickle.loads(stored), nodes.subscript) == ["x"]
+
+
+def test_what_is_put_among_the_children_by_hand_is_found(quick):
+    """ABlog does so."""
+    assert found(quick, nodes.subscript) == []
+    quick[0].children.append(nodes.subscript("", "x"))
+    assert found(quick, nodes.subscript) == ["x"]
+
+
+def test_what_another_page_has_does_not_bring_back_the_search(quick, monkeypatch):
+    other = new_document("other")
+    other.append(nodes.subscript("", "x"))
+    assert found(quick, nodes.subscript) == []
+    monkeypatch.setattr(quick_trees, "find", None)
+    assert found(quick, nodes.subscript) == []
 
 
 class Visitor(nodes.NodeVisitor):
