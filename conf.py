@@ -34,6 +34,7 @@ extensions = [
     # Our own, in _ext/: one file, one purpose.
     "quick_trees",  # pages are built with less looking for nodes and for garbage
     "quick_pages",  # what is the same for every page is done once
+    "quick_references",  # figures and works are looked up without reading everything again
     "mathml",  # mathematics laid out at build time: no script on the page
     "inline_svg",  # SVG figures inside the page, so that they follow dark mode
     "post_front_matter",  # checks the posts' front matter and hands ABlog only values it can take

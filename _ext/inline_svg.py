@@ -49,6 +49,7 @@ HEAVY = 1_000  # bytes, compressed: what a drawing may add to a page
 # The theme's color of text and the page's font, which a file cannot ask the page for.
 INKS = {"light": "#222832", "dark": "#ced6dd"}
 FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans",Arial,sans-serif'
+LONG = re.compile(r"-?\d+\.\d{2,}(?![\d.]*e)")  # numbers with more decimals than can be seen
 REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
 
 
@@ -149,11 +150,11 @@ def _lift_style_sheets(root: Any, name: str) -> None:
 
 
 def _tidy_attributes(element: Any) -> None:
-    for attribute in list(element.attrib):
+    for attribute in [name for name in element.attrib if name.startswith("{")]:
         space = lxml.etree.QName(attribute).namespace
         if attribute == f"{{{XLINK}}}href":
             element.set("href", element.attrib.pop(attribute))
-        elif space and (space != XML or attribute == f"{{{XML}}}space"):
+        elif space != XML or attribute == f"{{{XML}}}space":
             del element.attrib[attribute]
     if re.fullmatch(r"rotate\(-?0(?:\.0*)?(?: [^)]*)?\)", element.get("transform", "")):
         del element.attrib["transform"]
@@ -185,11 +186,12 @@ def _rounded(numbers: str) -> str:
     """A tenth of a point is finer than a line; scales and rotations keep what they have."""
     if re.search(r"scale|matrix|skew", numbers):
         return numbers
-    return re.sub(
-        r"(-?\d+\.\d{2,})(?![\d.]*e)",
-        lambda found: re.sub(r"^-0$", "0", f"{float(found[1]):.1f}".removesuffix(".0")),
-        numbers,
-    )
+    return LONG.sub(_tenths, numbers)
+
+
+def _tenths(number: re.Match[str]) -> str:
+    said = f"{float(number[0]):.1f}".removesuffix(".0")
+    return "0" if said == "-0" else said
 
 
 def _shorter_path(path: str) -> str:
