@@ -3,12 +3,13 @@
 Nothing changes for authors and readers. Docutils collects the defaults of its settings with a
 parser for command lines, which is made anew twice for each page; here they are collected once and
 copied. The theme renders most of its templates twice, the first time to see whether they are empty;
-those of which we know that they are not are rendered once, and Jinja does not look before each use
-whether a template's file has changed while the build runs. A page's title is rendered once, and not
-once more for each neighbor and child that shows it. A page's list of its sections, which the theme
-takes apart and puts together again to give it classes, is given them where it stands. Docutils
-looks for straight quotes only where there are any, which MyST leaves in few places. What Sphinx
-says only to those who asked for its messages for debugging is put into words only for them.
+those of which we know that they are not are rendered once. Jinja keeps what it has compiled beside
+the doctrees, and does not look before each use whether a template's file has changed while the
+build runs. A page's title is rendered once, and not once more for each neighbor and child that
+shows it. A page's list of its sections, which the theme takes apart and puts together again to give
+it classes, is given them where it stands. Docutils looks for straight quotes only where there are
+any, which MyST leaves in few places. What Sphinx says only to those who asked for its messages for
+debugging is put into words only for them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docutils.frontend
@@ -23,6 +25,7 @@ import myst_parser.mdit_to_docutils.base
 import sphinx.util.docutils
 from docutils import nodes
 from docutils.utils import DependencyList
+from jinja2 import FileSystemBytecodeCache
 from pydata_sphinx_theme import toctree
 from pydata_sphinx_theme import utils as theme
 from sphinx.builders.html import StandaloneHTMLBuilder
@@ -181,9 +184,12 @@ def educate_quotes(self: SphinxSmartQuotes, **options: Any) -> None:
         self.document = page
 
 
-def _trust_templates(app: Sphinx) -> None:
+def _keep_templates(app: Sphinx) -> None:
     templates = getattr(app.builder, "templates", None)
     if templates is not None:
+        compiled = Path(app.doctreedir, "templates")
+        compiled.mkdir(parents=True, exist_ok=True)
+        templates.environment.bytecode_cache = FileSystemBytecodeCache(str(compiled))
         templates.environment.auto_reload = False
 
 
@@ -204,7 +210,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     docutils.frontend.get_default_settings = default_settings
     myst_parser.mdit_to_docutils.base.get_default_settings = default_settings
     theme._update_and_remove_templates = filled_templates
-    app.connect("builder-inited", _trust_templates)
+    app.connect("builder-inited", _keep_templates)
     if app.verbosity < 1:
         logging.getLogger("sphinx").setLevel(logging.INFO)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
 """Writes a book of any length, the same for every program that is to build it.
 
-Chapters stand in volumes of twenty. Each has prose, formulae of which a third are its own, code, a
+Chapters stand in volumes of twenty. Each has prose, formulae of which thirty are its own, code, a
 table, a drawing and references to other chapters; for every three chapters there is a post. The
 same text is written as MyST for Sphinx and as Markdown for Hugo.
 """

@@ -98,6 +98,17 @@ def test_every_link_and_anchor_inside_the_site_leads_somewhere(site: Path) -> No
     assert not broken, "\n".join(sorted(set(broken)))
 
 
+def test_a_work_keeps_its_address_when_others_come_and_go(site: Path) -> None:
+    """An address that is counted would lead from pages that stay as they are to another work."""
+    named = {
+        tag["id"] for tag in soup(site / "reference" / "bibliography.html").select("[id^=cite-]")
+    }
+    assert len(named) > 300
+    for page in pages(site):
+        for link in soup(page).select('a[href*="bibliography.html#"]'):
+            assert link["href"].partition("#")[2] in named | {"bibliography"}, (page, link["href"])
+
+
 def test_the_page_for_wrong_addresses_works_at_any_address(site: Path) -> None:
     """A link that is relative to the address that was asked for would lead nowhere."""
     page = soup(site / "404.html")
