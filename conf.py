@@ -52,6 +52,7 @@ extensions = [
     "walkthrough",  # ties posts and chapters; {chapters}, {series}
     "volume_sidebar",  # navigation rendered once per volume
     "exercise_ids",  # sphinx-exercise repeats ids on a page
+    "fresh_numbers",  # a figure's number is right also on the pages that cite it from elsewhere
     "asides",  # {plain-english}
     "lab",  # {lab}
     "printed_book",  # PDF: one for each volume, one for the guide of 2024, one of everything
