@@ -146,7 +146,7 @@ class Renderer:
         for first in range(0, len(asked), AT_ONCE):
             some = asked[first : first + AT_ONCE]
             marks = ", ".join("?" * len(some))
-            held = table.execute(f"SELECT key, mathml FROM math WHERE key IN ({marks})", some)
+            held = table.execute(f"SELECT key, mathml FROM formulae WHERE key IN ({marks})", some)
             found |= {keys[key]: mathml for key, mathml in held}
         new = {key: each for key, each in keys.items() if each not in found}
         if new:
@@ -155,7 +155,7 @@ class Renderer:
             rows = [(key, mathml) for key, mathml in made.items() if isinstance(mathml, str)]
             with table:  # one transaction
                 table.execute("BEGIN IMMEDIATE")
-                table.executemany("INSERT OR IGNORE INTO math VALUES (?, ?)", rows)
+                table.executemany("INSERT OR IGNORE INTO formulae VALUES (?, ?)", rows)
             found |= {new[key]: mathml for key, mathml in made.items()}
         return found
 
@@ -179,9 +179,8 @@ class Renderer:
         base = sqlite3.connect(self.cache_path or ":memory:", timeout=60, isolation_level=None)
         # It is only a cache: after a power cut it may be gone, but no page waits for the disk.
         base.execute("PRAGMA synchronous = OFF")
-        base.execute(
-            "CREATE TABLE IF NOT EXISTS math (key BLOB PRIMARY KEY, mathml TEXT) WITHOUT ROWID"
-        )
+        # One behind the other as they come: in the order of their keys each would change a block.
+        base.execute("CREATE TABLE IF NOT EXISTS formulae (key BLOB PRIMARY KEY, mathml TEXT)")
         return base
 
     def _lay_out(self, formulae: list[Formula]) -> list[tuple[str, bool]]:
