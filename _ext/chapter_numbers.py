@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from library import chapter_number
+from library import chapter_number, volume_of
 from sphinx import addnodes
 from sphinx.util import logging
 
@@ -29,21 +29,21 @@ Number = tuple[int, ...]
 
 def numbered_chapters(env: BuildEnvironment) -> Iterator[tuple[str, int]]:
     """The chapters in numbered toctrees with the numbers of their files; warns of a wrong order."""
-    for volume in sorted(env.numbered_toctrees):
+    for page in sorted(env.numbered_toctrees):
         last, last_name = -1, ""
-        for toctree in env.tocs[volume].findall(addnodes.toctree):
+        for toctree in env.tocs[page].findall(addnodes.toctree):
             if not toctree.get("numbered"):
                 continue
             for _, name in toctree["entries"]:
                 number = chapter_number(name)
                 if number is None or name not in env.toc_secnumbers:
                     continue
-                if number <= last:
+                if number <= last and volume_of(name) == volume_of(last_name):
                     logger.warning(
                         "chapter numbers must ascend: %s stands after %s",
                         name,
                         last_name,
-                        location=(volume, toctree.line),
+                        location=(page, toctree.line),
                         type="chapter_numbers",
                     )
                 last, last_name = number, name

@@ -2,7 +2,8 @@
 
 Not an extension but the vocabulary that several of them share. A volume is
 ``volumes/<number>-<slug>/index``, its chapters are ``volumes/<number>-<slug>/NN-<slug>``; nothing
-else has to be declared anywhere.
+else has to be declared anywhere, but that a toctree lists them: here the volume's own page does,
+in the book whose landing page lists every chapter (the benchmark's) that one.
 """
 
 from __future__ import annotations
@@ -60,13 +61,20 @@ def volumes(env: BuildEnvironment) -> list[str]:
 
 
 def parts(env: BuildEnvironment, volume: str) -> list[Part]:
-    """The chapters of a volume in reading order, in the parts that its toctrees make."""
-    result = []
-    for toctree in env.tocs[volume].findall(addnodes.toctree):
-        names = (name for _, name in toctree["entries"])
-        chapters = tuple(n for n in names if chapter_number(n) is not None and n in env.titles)
-        if chapters:
-            result.append(Part(toctree.get("caption") or "", chapters))
+    """The chapters of a volume in reading order, in the parts that toctrees make.
+
+    The toctrees are those of the volume's page; if it has none, those of the landing page.
+    """
+    folder = volume.removesuffix("index")
+    result: list[Part] = []
+    for page in (volume, env.config.root_doc):
+        for toctree in env.tocs[page].findall(addnodes.toctree):
+            names = (name for _, name in toctree["entries"] if name.startswith(folder))
+            chapters = tuple(n for n in names if chapter_number(n) is not None and n in env.titles)
+            if chapters:
+                result.append(Part(toctree.get("caption") or "", chapters))
+        if result:
+            break
     return result
 
 

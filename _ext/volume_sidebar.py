@@ -115,7 +115,7 @@ def other_pages(app: Sphinx) -> Group:
     pages = [
         page
         for page in env.toctree_includes.get(app.config.root_doc, [])
-        if page in env.titles and page != library.SERIES_PAGE
+        if page in env.titles and page != library.SERIES_PAGE and not library.volume_of(page)
     ]
     blog = [Entry(Blog(app).posts.docname, "Blog")] if posts(env) else []
     return Group("More", (*blog, *(entry(env, page) for page in pages[:MOST])))

@@ -1,8 +1,14 @@
 """Writes a book of any length, the same for every program that is to build it.
 
-Chapters stand in volumes of twenty. Each has prose, formulae of which thirty are its own, code, a
+Chapters stand in volumes of twenty. Each has prose, formulae of which about a hundred are its own
+(as many as a chapter of the real book's first volume has, which assumes no mathematics), code, a
 table, a drawing and references to other chapters; for every three chapters there is a post. The
 same text is written as MyST for Sphinx and as Markdown for Hugo.
+
+Sphinx can be told in two ways what belongs together, and the costs differ much. Most books list
+every chapter on the landing page, under a caption for each volume: that is the layout here. With
+`nested` the landing page lists the volumes and each volume's page its chapters, as in the real
+book.
 """
 
 from __future__ import annotations
@@ -32,6 +38,7 @@ DISPLAYS = (  # N and M are replaced, so that each chapter's are its own
     r"\theta_{t+N} = \theta_t - \eta \frac{\hat{m}_t}{\sqrt{\hat{v}_t} + 10^{-M}}",
 )
 SECTIONS = 6
+OWN = 15  # formulae within the lines of a section that no other chapter has
 
 
 def prose(rng: random.Random, words: int, extra: list[str]) -> str:
@@ -71,7 +78,7 @@ def chapter_text(number: int, total: int, hugo: bool) -> str:
     )
     parts = [head]
     for section in range(SECTIONS):
-        own = [f"$w_{{{number}}}^{{({section}{i})}} = {rng.randrange(99)}$" for i in range(4)]
+        own = [f"$w_{{{number}}}^{{({section}{i})}} = {rng.randrange(99)}$" for i in range(OWN)]
         shared = [f"${rng.choice(FORMULAE)}$" for _ in range(4)]
         other = rng.randrange(total)
         link = (
@@ -129,8 +136,13 @@ def post_text(number: int, total: int, hugo: bool) -> str:
     return head + "\n" + prose(rng, 400, [link, "$6ND$"]) + "\n"
 
 
-def write(folder: Path, chapters: int, hugo: bool = False) -> None:
-    """Writes the sources of a book into `folder`, with an index page for each volume (Sphinx)."""
+def toctree(pages: list[str], *options: str) -> str:
+    """A toctree directive."""
+    return "\n".join(["```{toctree}", *options, "", *pages, "```", ""])
+
+
+def write(folder: Path, chapters: int, hugo: bool = False, nested: bool = False) -> None:
+    """Writes the sources of a book into `folder`, with a page for each volume."""
     root = folder / "content" if hugo else folder
 
     def put(name: str, text: str) -> None:
@@ -138,9 +150,6 @@ def write(folder: Path, chapters: int, hugo: bool = False) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
-    volumes = sorted(
-        {path_of(n).split("/")[1] for n in range(chapters)}, key=lambda v: int(v.split("-")[0])
-    )
     for n in range(chapters):
         put(path_of(n) + ".md", chapter_text(n, chapters, hugo))
         figures = folder / "static" if hugo else folder
@@ -149,15 +158,23 @@ def write(folder: Path, chapters: int, hugo: bool = False) -> None:
         figure.write_text(drawing(random.Random(n)), encoding="utf-8")
     for n in range(chapters // 3):
         put(f"blog/2025/post-{n}.md", post_text(n, chapters, hugo))
+
+    volumes: dict[str, list[str]] = {}
+    for n in range(chapters):
+        volumes.setdefault(str(Path(path_of(n)).parent), []).append(path_of(n))
+    contents = [toctree(["volumes/index"])]
+    for number, (volume, pages) in enumerate(volumes.items(), 1):
+        if hugo:
+            put(f"{volume}/_index.md", f"+++\ntitle = 'Volume {number}'\n+++\n")
+        elif nested:
+            names = toctree([Path(page).name for page in pages], ":numbered:")
+            put(f"{volume}/index.md", f"# Volume {number}\n\n{names}")
+        else:
+            put(f"{volume}/index.md", f"# Volume {number}\n\nTwenty chapters of random words.\n")
+            contents.append(toctree([f"{volume}/index"], f":caption: Volume {number}"))
+            contents.append(toctree(pages, ":numbered:"))
     if hugo:
         return
-    for volume in volumes:
-        names = sorted(p.stem for p in (root / "volumes" / volume).glob("[0-9]*.md"))
-        toc = "\n".join(names)
-        put(
-            f"volumes/{volume}/index.md",
-            f"# Volume {volume.split('-')[0]}\n\n```{{toctree}}\n:numbered:\n\n{toc}\n```\n",
-        )
-    toc = "\n".join(f"{v}/index" for v in volumes)
-    put("volumes/index.md", f"# Volumes\n\n```{{toctree}}\n\n{toc}\n```\n")
-    put("index.md", "# A book\n\nA book of random words.\n\n```{toctree}\n\nvolumes/index\n```\n")
+    series = toctree([f"{Path(volume).name}/index" for volume in volumes]) if nested else ""
+    put("volumes/index.md", f"# Volumes\n\nAll of them.\n\n{series}")
+    put("index.md", "# A book\n\nA book of random words.\n\n" + "\n".join(contents))

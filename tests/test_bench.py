@@ -63,7 +63,7 @@ def test_builds_are_measured_and_earlier_figures_stay(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "bench_build.py"), "--output", str(out)]
     for size in ("6", "9"):
         subprocess.run(
-            [*command, "--chapters", size, "--contenders", "bare"],
+            [*command, "--chapters", size, "--contenders", "bare", "bare, nested"],
             capture_output=True,
             check=True,
             timeout=300,
@@ -73,4 +73,5 @@ def test_builds_are_measured_and_earlier_figures_stay(tmp_path):
     found = report["results"]["9"]["bare"]
     assert found["cold"]["cpu"] > 0
     assert found["bytes_per_page"] > 1000
+    assert report["results"]["9"]["bare, nested"]["cold"]["cpu"] > 0
     assert "| 9 | bare |" in out.with_suffix(".md").read_text(encoding="utf-8")

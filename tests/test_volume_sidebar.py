@@ -107,3 +107,32 @@ def test_size_does_not_grow_with_the_library(site, tmp_path):
     assert str(sidebar(large, TWO)) == str(sidebar(site, TWO))
     before, after = (lines(sidebar(each, "blog/2026/post-two")) for each in (site, large))
     assert len(after) == len(before)
+
+
+def test_the_landing_page_may_list_every_chapter_instead_of_the_volumes(site, tmp_path):
+    other = TinySite("walkthrough", tmp_path)
+    contents = "```{toctree}\nvolumes/index\nabout\n```\n"
+    for volume in ("1-first", "2-second"):
+        page = other.src / f"volumes/{volume}/index.md"
+        head, *toctrees = page.read_text(encoding="utf-8").split("```{toctree}\n:hidden:\n")
+        page.write_text(head, encoding="utf-8")
+        contents += f"```{{toctree}}\nvolumes/{volume}/index\n```\n"
+        for toctree in toctrees:
+            for name in ("01-", "02-", "03-"):
+                toctree = toctree.replace(f"\n{name}", f"\nvolumes/{volume}/{name}")
+            contents += f"```{{toctree}}\n:hidden:\n{toctree}"
+    other.write("index.md", f"# Home\n\n{contents}")
+    other.write("volumes/index.md", "# The series\n")
+    build = other.build()
+    assert build.code == 0, build.said
+    for page in (TWO, "volumes/2-second/01-begin", "about", "blog/2026/post-two"):
+        assert str(sidebar(other, page)) == str(sidebar(site, page))
+        assert soup(other, page).select(".prev-next-area a") == soup(site, page).select(
+            ".prev-next-area a"
+        )
+    # Chapters carry the numbers of their files, and those of the next volume begin anew.
+    for page in ("volumes/1-first/03-three", "volumes/2-second/01-begin"):
+        article, same = (soup(each, page).select_one("article") for each in (other, site))
+        assert article.h1.text == same.h1.text
+    listed = soup(other, "volumes/1-first/index").select_one("article")
+    assert "Chapter about Three" in listed.text
