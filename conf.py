@@ -120,6 +120,13 @@ notebooks_repository = (
     or "/".join(filter(None, map(os.environ.get, ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))))
 )
 
+# A link where it is known to lead somewhere: an address for git alone is none for a reader.
+_home = notebooks_repository.removesuffix(".git") if notebooks_repository.startswith("http") else ""
+myst_substitutions = {
+    "repository": f"[repository]({_home})" if _home else "repository",
+    "issue_tracker": f"[issue tracker]({_home}/issues)" if _home else "issue tracker",
+}
+
 # -- Bibliography ------------------------------------------------------------------------------
 
 bibtex_bibfiles = ["references.bib"]
