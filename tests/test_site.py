@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -284,3 +287,19 @@ def test_the_pages_do_not_quote_the_workshop(kind: str) -> None:
     for page in (ROOT / kind).rglob("*.md"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"\b(TODO|FIXME|TBD|lorem ipsum|coming soon)\b", text, re.I), page
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://example.org/a/book.git", "[issue tracker](https://example.org/a/book/issues)"),
+        ("git@example.org:a/book.git", "issue tracker"),  # no address for a browser
+    ],
+)
+def test_pages_link_to_the_issue_tracker_where_its_address_is_known(address, shown) -> None:
+    told = "import runpy; print(runpy.run_path('conf.py')['myst_substitutions']['issue_tracker'])"
+    environment = {**os.environ, "REPOSITORY_URL": address}
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == shown, done.stderr
