@@ -236,29 +236,36 @@ def measure(name: str, chapters: int) -> dict[str, object]:
         return result
 
 
+BUILDS = ("chapters", "built by", "cold build", "times ours", "each page", "one edit", "no change")
+READERS = ("chapters", "built by", "a page", "first view", "requests", "first search")
+
+
 def table(report: dict[str, Any]) -> str:
-    """The figures as a Markdown table, with the machine and the day."""
-    head = ("chapters", "built by", "cold build", "times ours", "for each page", "one edit")
-    head += ("nothing changed", "a page", "first view", "first search")
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    """The figures as two Markdown tables, of builds and of pages, with the machine and the day."""
+    builds, readers = [BUILDS, ["---"] * len(BUILDS)], [READERS, ["---"] * len(READERS)]
+
+    def unit(number: float, name: str, digits: int = 1) -> str:
+        return f"{number:,.{digits}f}\N{NO-BREAK SPACE}{name}"
+
     for size, contenders in report["results"].items():
         for name, r in contenders.items():
             ours = contenders.get(f"ours{NESTED}" if name.endswith(NESTED) else "ours")
-            view, search, cold = r["first_view"], r["first_search_bytes"], r["cold"]["cpu"]
-            pages = int(size) + int(size) // 3
-            cells = [f"{int(size):,}", name, f"{cold:.1f} s"]
-            cells.append(f"{cold / ours['cold']['cpu']:.2f}" if ours else "–")
-            cells.append(f"{cold / pages * 1000:.0f} ms")
-            cells += [f"{r['edit']['cpu']:.1f} s", f"{r['unchanged']['cpu']:.1f} s"]
-            cells.append(f"{r['bytes_per_page'] / 1000:.1f} kB")
-            cells.append(f"{view['bytes'] / 1000:.0f} kB in {view['requests']}")
-            cells.append(f"{search / 1000:.0f} kB" if search else "none")
-            lines.append(f"| {' | '.join(cells)} |")
+            cold, pages = r["cold"]["cpu"], int(size) + int(size) // 3
+            who = [f"{int(size):,}", name]
+            row = [unit(cold, "s"), f"{cold / ours['cold']['cpu']:.2f}" if ours else "–"]
+            row += [unit(cold / pages * 1000, "ms", 0)]
+            row += [unit(r[change]["cpu"], "s") for change in ("edit", "unchanged")]
+            builds.append(who + row)
+            view, search = r["first_view"], r["first_search_bytes"]
+            row = [unit(r["bytes_per_page"] / 1000, "kB"), unit(view["bytes"] / 1000, "kB", 0)]
+            row += [str(view["requests"]), unit(search / 1000, "kB", 0) if search else "none"]
+            readers.append(who + row)
     versions = ", ".join(f"{name} {v}" for name, v in report["versions"].items())
     machine = report["machine"]
-    lines += ["", f"Processor seconds on {machine['cores']} cores ({machine['cpu']}), ", ""]
-    lines[-2] += f"{report['date']}; {versions}."
-    return "\n".join(lines)
+    told = f"Processor seconds on {machine['cores']} cores ({machine['cpu']}), "
+    told += f"{report['date']}; {versions}."
+    tables = ["\n".join(f"| {' | '.join(row)} |" for row in rows) for rows in (builds, readers)]
+    return "\n\n".join([tables[0], told, tables[1]])
 
 
 def machine() -> dict[str, Any]:
@@ -283,7 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chapters", type=int, nargs="+", default=[100, 400])
     parser.add_argument("--contenders", nargs="+", default=ORDER, choices=ORDER)
-    parser.add_argument("--all", action="store_true", help="stock and Hugo also from 1,600 chapters on")
+    parser.add_argument("--all", action="store_true", help="at 1,600 also stock and Hugo")
     parser.add_argument("--output", type=Path, default=ROOT / "_build" / "bench" / "build.json")
     chosen = parser.parse_args()
     report = {"date": "", "machine": machine(), "versions": versions(), "results": {}}
