@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,12 @@ def comes(address: str, words: str) -> bool:
     """Whether a page says something before long; how long does not matter."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as answer:
-            if words in answer.read().decode():
-                return True
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                if words in answer.read().decode():
+                    return True
+        except (OSError, HTTPException):
+            pass  # not there yet, or cut short: the page is just being written
         time.sleep(0.2)
     return False
 
