@@ -262,6 +262,7 @@ def test_every_exercise_has_a_solution() -> None:
         solved = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
         open_ended = [label for label in exercises if label.endswith("-open")]
         assert len(exercises) >= 7, f"{chapter.name} has {len(exercises)} exercises"
+        assert len(open_ended) == 1, f"{chapter.name}: open-ended are {open_ended}"
         unsolved = set(exercises) - set(solved) - set(open_ended)
         assert not unsolved, f"{chapter.name}: without a solution: {sorted(unsolved)}"
 
